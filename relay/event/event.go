@@ -1,0 +1,114 @@
+// Package event is the vocabulary of agents: kinds of event, roles and which role has
+// which event, the facts an event shows, the verdict and the edits that come back. It is
+// pure; both the pipeline and the agents speak it.
+package event
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"time"
+
+	"example.org/relay/relay/mail"
+	"example.org/relay/relay/reply"
+)
+
+// Event is one thing that happened, as an agent is shown it. State travels beside it.
+type Event struct {
+	// Seq rises within a session; an event shown again after a crash keeps its Seq.
+	Seq    uint32
+	Kind   Kind
+	Notify bool // no verdict awaited
+
+	Argument   string           // HELO, EHLO, HELP, NOOP, RSET, DATA: what followed the verb
+	From       mail.Path        // MailCommand
+	Params     mail.Params      // MailCommand
+	Recipient  mail.Recipient   // RcptCommand
+	Rejection  *Rejection       // Reject
+	Disconnect DisconnectReason // Disconnect
+}
+
+// Rejection is a 4yz or 5yz reply that was given.
+type Rejection struct {
+	Reply     reply.Reply
+	Command   string // the command line refused; "." for the end of data
+	Recipient string // at RCPT: the address
+	Cause     Cause
+	Agent     string // Cause CauseAgent: its name
+	At        Kind   // Cause CauseAgent: the event it decided
+}
+
+// Cause is who caused a rejection.
+type Cause uint8
+
+// The causes. CauseRelay is a rule of the relay itself.
+const (
+	CauseRelay Cause = iota
+	CauseAgent
+	CauseNextHop
+)
+
+// DisconnectReason is how a session ended.
+type DisconnectReason uint8
+
+// The reasons.
+const (
+	DisconnectQuit DisconnectReason = iota
+	DisconnectClientLost
+	DisconnectHostClosed // the relay or an agent closed
+	DisconnectDrain      // the relay is going down
+)
+
+// State is what a session knows at one moment. The pipeline owns it; a conversation only
+// reads it, during the call it is given to, and compares revisions with what it has shown.
+type State struct {
+	SessionID  string
+	Connection *Connection    // set once, never changed
+	Client     Client         // as of ClientRevision
+	Envelope   *mail.Envelope // nil outside a transaction
+	Header     *mail.Header   // nil before the header section is in
+	Bag        []Property     // all entries, all scopes
+
+	// The revisions rise with each change of their part, including to and from nil.
+	ClientRevision   uint64
+	EnvelopeRevision uint64
+	HeaderRevision   uint64
+	BagRevision      uint64
+}
+
+// Connection is what is known of the TCP connection.
+type Connection struct {
+	Remote      netip.AddrPort // the real client, behind PROXY or XCLIENT
+	Local       netip.AddrPort
+	Listener    string // its address as configured
+	Started     time.Time
+	Proxy       netip.Addr // valid: the connection came through this proxy
+	EarlyTalker bool       // spoke before the banner
+	Internal    bool       // the client is in networks.relay
+	ImplicitTLS bool
+}
+
+// Client is what the client said of itself.
+type Client struct {
+	Hello string // argument of HELO or EHLO
+	ESMTP bool
+	TLS   *tls.ConnectionState // nil: no TLS
+	User  string               // authenticated identity
+}
+
+// Property is one entry of a bag.
+type Property struct {
+	Scope   Scope
+	Agent   string // whose namespace
+	Key     string
+	Value   []byte
+	Private bool // only its agent reads it
+}
+
+// Scope is how long a bag entry lives.
+type Scope uint8
+
+// The scopes.
+const (
+	ScopeSession Scope = iota
+	ScopeMessage
+)

@@ -1,0 +1,118 @@
+// Package pipeline decides which agents see an event, in which order, what their answers
+// mean, and what a broken agent means. It applies their edits to envelope and header, all of
+// a verdict or none. How an agent is reached is not its concern: it declares Agent.
+package pipeline
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"example.org/relay/relay/event"
+	"example.org/relay/relay/mail"
+)
+
+// Agent is one enabled agent, as the pipeline calls it. Safe for concurrent use.
+type Agent interface {
+	// Open begins the agent's part in a session. Nothing is sent yet.
+	Open(sessionID string) Conversation
+	// Fault counts and logs a fault of the agent that only the pipeline could find: an edit
+	// that cannot be made, a verdict that the event does not have.
+	Fault(session string, at event.Kind, err error)
+}
+
+// Conversation is an agent's part in one session. It is used by one goroutine at a time.
+type Conversation interface {
+	// Decide shows the events in order, with what the agent has not seen of state, and returns
+	// the verdict on the last; the others are Notify. limit is the agent's time for it. After a
+	// crash it shows them again to another process within the limit. The error is one of
+	// event.Err…, wrapped; ctx ending gives ctx's error.
+	Decide(ctx context.Context, events []event.Event, state *event.State, limit time.Duration) (event.Verdict, error)
+	// Notify shows events that await no verdict, without waiting for anything.
+	Notify(events []event.Event, state *event.State)
+	// End ends the agent's part; events are the last it is to be told, Disconnect among them.
+	// It does not wait for the agent. The conversation must not be used afterwards.
+	End(events []event.Event, state *event.State, reason event.DisconnectReason)
+}
+
+// Policy is what a broken agent means for the mail.
+type Policy string
+
+// The policies. The zero value is TempFail.
+const (
+	TempFail Policy = "tempfail" // 451 to the client
+	Continue Policy = "continue" // as if the agent were not there
+)
+
+// Binding is an agent in the pipeline with what governs its use there.
+type Binding struct {
+	Name          string
+	Agent         Agent
+	Subscriptions []event.Subscription
+	Granted       event.Permissions
+	// ChangesRecipientsAt is the latest event at which the agent may edit recipients, where
+	// that is DataCommand or later; else 0, and recipient edits are taken up to RcptCommand.
+	ChangesRecipientsAt event.Kind
+	Timeout             time.Duration
+	OnFailure           Policy
+}
+
+// Pipeline is the current order of agents of one role. Safe for concurrent use.
+type Pipeline struct {
+	Role event.Role
+	// Domains are those that an agent may address without event.MayRelay.
+	domains atomic.Pointer[mail.Domains]
+	current atomic.Pointer[Snapshot]
+}
+
+// New makes a pipeline without agents.
+func New(role event.Role, domains mail.Domains) *Pipeline {
+	p := &Pipeline{Role: role}
+	p.domains.Store(&domains)
+	p.current.Store(NewSnapshot(nil))
+	return p
+}
+
+// Set puts an order of agents in force: transactions that begin from now on take it.
+func (p *Pipeline) Set(bindings []Binding) { p.current.Store(NewSnapshot(bindings)) }
+
+// SetDomains replaces the accepted domains.
+func (p *Pipeline) SetDomains(d mail.Domains) { p.domains.Store(&d) }
+
+// Current returns the order in force.
+func (p *Pipeline) Current() *Snapshot { return p.current.Load() }
+
+// Snapshot is one order of agents. Immutable.
+type Snapshot struct {
+	bindings []*Binding
+	byKind   [event.NumKinds][]bound
+	late     bool
+}
+
+// bound is a binding at one event.
+type bound struct {
+	*Binding
+	index  int // in Snapshot.bindings
+	notify bool
+}
+
+// NewSnapshot makes the order of these bindings; the first runs first.
+func NewSnapshot(bindings []Binding) *Snapshot {
+	s := &Snapshot{}
+	for i := range bindings {
+		b := &bindings[i]
+		s.bindings = append(s.bindings, b)
+		for _, sub := range b.Subscriptions {
+			s.byKind[sub.Kind] = append(s.byKind[sub.Kind], bound{b, i, sub.Notify})
+		}
+		s.late = s.late || b.ChangesRecipientsAt != 0
+	}
+	return s
+}
+
+// Bound reports whether any agent sees the event.
+func (s *Snapshot) Bound(k event.Kind) bool { return len(s.byKind[k]) > 0 }
+
+// LateRecipients reports whether an agent has declared that it changes recipients at
+// DataCommand or later, so that recipients must not be verified before.
+func (s *Snapshot) LateRecipients() bool { return s.late }
