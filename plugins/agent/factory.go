@@ -1,0 +1,175 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	agentv1 "example.org/relay/proto/agent/v1"
+)
+
+// Factory makes an agent. A program may serve several; the operator installs each by its
+// name.
+type Factory struct {
+	name        string
+	description string
+	version     string
+	value       reflect.Type // what build returns; its methods are the subscriptions
+	build       func(Setup) (any, error)
+	asks        []Permission
+	headers     []string
+	rewritesAt  Event
+	filter      *agentv1.Filter
+}
+
+// New makes a factory of an agent that needs no settings: one value for all sessions.
+func New(name string, value any, options ...Option) Factory {
+	f := Factory{name: name, value: reflect.TypeOf(value), build: func(Setup) (any, error) { return value, nil }}
+	return f.with(options)
+}
+
+// Build makes a factory of an agent with settings. build is called when the relay configures
+// the process, and again at each change of the settings or grants, while sessions run: the
+// new value is for new sessions, the old one serves those it has. It must be free of side
+// effects that a second value would disturb, since the relay also calls it to try settings
+// out. T must be the concrete type: the events are known from it before build is called.
+func Build[T any](name string, build func(Setup) (T, error), options ...Option) Factory {
+	f := Factory{name: name, value: reflect.TypeFor[T](), build: func(s Setup) (any, error) { return build(s) }}
+	return f.with(options)
+}
+
+func (f Factory) with(options []Option) Factory {
+	for _, o := range options {
+		o(&f)
+	}
+	return f
+}
+
+// Option says more about a factory.
+type Option func(*Factory)
+
+// Describe gives the one line that get-agent shows.
+func Describe(text string) Option { return func(f *Factory) { f.description = text } }
+
+// Version gives the agent's own version, for the log and get-agent.
+func Version(text string) Option { return func(f *Factory) { f.version = text } }
+
+// Asks names what the agent needs to be allowed. What it did not ask for it is not granted.
+func Asks(permissions ...Permission) Option {
+	return func(f *Factory) { f.asks = append(f.asks, permissions...) }
+}
+
+// ChangesRecipientsAt declares the latest event at which the agent edits recipients. It must
+// be said where that is OnDataCommand or later: the relay then asks the next hop about a
+// recipient only after this event. A later edit of recipients is refused.
+func ChangesRecipientsAt(e Event) Option { return func(f *Factory) { f.rewritesAt = e } }
+
+// Headers limits the header fields the agent is shown to those with these names, which is
+// cheaper. Without it the agent sees all.
+func Headers(names ...string) Option {
+	return func(f *Factory) { f.headers = append(f.headers, names...) }
+}
+
+// Filter narrows the sessions and messages an agent is asked about. All that is set must
+// match. The relay does not call the agent for the others.
+type Filter struct {
+	Listeners        []string // addresses of listeners, as configured
+	MaxSize          uint64   // octets of the message; 0: no limit
+	RecipientDomains []string // at least one recipient in one of these
+	SenderDomains    []string
+	InboundOnly      bool // from clients that are not in the relay's own networks
+	InternalOnly     bool // from clients that are
+}
+
+// Only applies a filter to all events of the agent.
+func Only(w Filter) Option {
+	return func(f *Factory) {
+		f.filter = &agentv1.Filter{
+			Listeners: w.Listeners, MaxSize: w.MaxSize,
+			RecipientDomains: w.RecipientDomains, SenderDomains: w.SenderDomains,
+		}
+		switch {
+		case w.InboundOnly:
+			f.filter.Direction = agentv1.Filter_DIRECTION_INBOUND
+		case w.InternalOnly:
+			f.filter.Direction = agentv1.Filter_DIRECTION_INTERNAL
+		}
+	}
+}
+
+// Check reports what Serve would refuse: no factory, two of one name, an agent without
+// handlers, a method On… that fits no event. All of it at once.
+func Check(factories ...Factory) error {
+	if len(factories) == 0 {
+		return errors.New("there is no factory to serve")
+	}
+	var problems []error
+	seen := make(map[string]bool)
+	for _, f := range factories {
+		if f.name == "" || strings.ContainsAny(f.name, "/ \t\r\n") {
+			problems = append(problems, fmt.Errorf("%q is no name for a factory: it needs one without spaces and slashes", f.name))
+		}
+		if seen[f.name] {
+			problems = append(problems, fmt.Errorf("factory %s is there twice", f.name))
+		}
+		seen[f.name] = true
+		if err := checkMethods(f.value); err != nil {
+			problems = append(problems, fmt.Errorf("factory %s: %w", f.name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// subscriptions are the events that the factory's agents bind.
+func (f *Factory) subscriptions() []*agentv1.Subscription {
+	var subs []*agentv1.Subscription
+	for i := range bindings {
+		b := &bindings[i]
+		sub := &agentv1.Subscription{
+			Event: agentv1.EventType(b.event), Content: agentv1.Subscription_CONTENT_NONE, Filter: f.filter,
+		}
+		switch {
+		case b.decide != nil && f.value.Implements(b.decide):
+			sub.Mode = agentv1.Subscription_MODE_DECIDE
+		case f.value.Implements(b.watch):
+			sub.Mode = agentv1.Subscription_MODE_NOTIFY
+		default:
+			continue
+		}
+		if b.headers {
+			sub.Content = agentv1.Subscription_CONTENT_HEADERS
+			sub.HeaderNames = f.headers
+		}
+		subs = append(subs, sub)
+	}
+	return subs
+}
+
+// permissions are those asked for, with the one that follows from the events.
+func (f *Factory) permissions() []agentv1.Permission {
+	set := make(map[Permission]bool)
+	var all []agentv1.Permission
+	ask := func(p Permission) {
+		if !set[p] {
+			set[p] = true
+			all = append(all, agentv1.Permission(p))
+		}
+	}
+	for _, sub := range f.subscriptions() {
+		if sub.Content == agentv1.Subscription_CONTENT_HEADERS {
+			ask(ReadHeaders)
+		}
+	}
+	for _, p := range f.asks {
+		ask(p)
+	}
+	return all
+}
+
+func (f *Factory) proto() *agentv1.Factory {
+	return &agentv1.Factory{
+		Name: f.name, Description: f.description, Subscriptions: f.subscriptions(),
+		Permissions: f.permissions(), ChangesRecipientsAt: agentv1.EventType(f.rewritesAt),
+	}
+}
