@@ -36,8 +36,8 @@ type Delivery interface {
 	Rcpt(ctx context.Context, r mail.Recipient) (reply.Reply, error)
 	// Data sends DATA; 354 is what is hoped for.
 	Data(ctx context.Context) (reply.Reply, error)
-	// Content sends header, empty line and body after a 354, then the final dot, and returns the
-	// final reply. An error of the body's Read is returned as it is, and the connection was closed
+	// Content sends header and body after a 354, then the final dot, and returns the final reply.
+	// The body begins with the empty line, where there is one. An error of the body's Read is returned as it is, and the connection was closed
 	// without a dot: nothing is delivered. After the dot it waits as long as ctx lets it.
 	Content(ctx context.Context, header *mail.Header, body io.Reader) (reply.Reply, error)
 	// Reset sends RSET: the transaction is dropped, the connection stays.

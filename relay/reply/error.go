@@ -15,6 +15,8 @@ type Error struct {
 	// Agent is the agent that decided this reply, NextHop the address of the next hop whose
 	// reply it is. Both empty: a rule of the relay.
 	Agent, NextHop string
+	// Hangup closes the connection after the reply.
+	Hangup bool
 }
 
 // Error prints the side of the log.

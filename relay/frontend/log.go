@@ -1,0 +1,97 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"example.org/relay/relay/mail"
+	"example.org/relay/relay/pipeline"
+	"example.org/relay/relay/reply"
+)
+
+// sizes is what the log says of the content.
+type sizes struct{ header, body int64 }
+
+// logMessage writes the one line of a message: who, to whom, what the agents did, what the
+// client was told and by whom. What came to nothing before the content, by RSET or the end of
+// the session, is told at level debug only.
+func (s *Session) logMessage(result string, told reply.Reply, err error) {
+	level := slog.LevelInfo
+	var alert *Alert
+	switch {
+	case result == "reset":
+		level = slog.LevelDebug
+	case errors.As(err, &alert):
+		level = slog.LevelError
+	}
+	entries := s.agents.TakeEntries()
+	if !s.f.log.Enabled(context.Background(), level) {
+		return
+	}
+	tx := &s.tx
+	attrs := make([]slog.Attr, 0, 16)
+	attrs = append(attrs,
+		slog.String("result", result),
+		slog.String("id", tx.env.ID),
+		slog.String("session", s.agents.State.SessionID),
+		slog.String("client", s.agents.State.Connection.Remote.Addr().String()),
+		slog.String("from", "<"+tx.env.From.String()+">"),
+		slog.Any("to", recipients(tx.env)),
+		slog.Int64("size", tx.bytes.header+tx.bytes.body),
+	)
+	if told.Code != 0 {
+		attrs = append(attrs, slog.String("reply", told.String()))
+	}
+	if tx.remote != "" {
+		attrs = append(attrs, slog.String("next_hop", tx.remote))
+	}
+	for _, e := range entries {
+		attrs = append(attrs, slog.String("agent."+e.Agent, describe(e)))
+	}
+	var e *reply.Error
+	if errors.As(err, &e) {
+		if e.Agent != "" {
+			attrs = append(attrs, slog.String("by", "agent "+e.Agent))
+		} else if e.NextHop != "" {
+			attrs = append(attrs, slog.String("by", "next hop"))
+		}
+		if e.Err != nil {
+			attrs = append(attrs, slog.String("cause", e.Err.Error()))
+		}
+	} else if err != nil {
+		attrs = append(attrs, slog.String("cause", err.Error()))
+	}
+	attrs = append(attrs, slog.Int64("ms", time.Since(tx.begun).Milliseconds()))
+	s.f.log.LogAttrs(context.Background(), level, "message", attrs...)
+}
+
+// recipients are the final ones, each with the address that the client gave where it is
+// another.
+func recipients(env *mail.Envelope) []string {
+	all := make([]string, len(env.Recipients))
+	for i, r := range env.Recipients {
+		all[i] = "<" + r.Path.String() + ">"
+		if !r.Path.Equal(r.Original) {
+			all[i] += " for <" + r.Original.String() + ">"
+		}
+	}
+	return all
+}
+
+// describe is an agent's entry in words: "OnEndOfHeaders continue: replace-header Subject".
+func describe(e pipeline.Entry) string {
+	s := e.At.String() + " " + e.Action.String()
+	if len(e.Edits) > 0 {
+		s += ": " + strings.Join(e.Edits, ", ")
+	}
+	if e.Reason != "" {
+		s += " (" + e.Reason + ")"
+	}
+	if e.Err != nil {
+		s += ", failed: " + e.Err.Error()
+	}
+	return s
+}

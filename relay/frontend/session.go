@@ -1,0 +1,242 @@
+package frontend
+
+import (
+	"context"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"example.org/relay/relay/event"
+	"example.org/relay/relay/mail"
+	"example.org/relay/relay/pipeline"
+	"example.org/relay/relay/reply"
+)
+
+// Session takes the mail transactions of one client, one after the other: MAIL, RCPT, DATA,
+// content, in this file in this order. It continues in Delivery at the next hop.
+type Session struct {
+	f      *FrontEnd
+	agents *pipeline.Session
+	count  int // transactions begun, for their ids
+
+	mu    sync.Mutex  // held during a command and by the idle timer
+	timer *time.Timer // gives hop back while the client is idle; nil until first needed
+	tx    transaction // zero outside a transaction
+}
+
+// transaction is the state from MAIL to the reply to the content, or to RSET.
+type transaction struct {
+	set     *Settings
+	env     *mail.Envelope // as the agents left it
+	begun   time.Time
+	live    bool // recipients are verified at RCPT
+	discard bool // an agent wants the message dropped: the next hop is not asked
+
+	hop Delivery // nil: none is held
+	// asked is the envelope that hop has accepted so far. Invariant: nil where hop is nil.
+	asked  *mail.Envelope
+	remote string // the server that hop is or was, for the log
+	bytes  sizes
+	// mailRefused is the next hop's answer to MAIL, which every RCPT gets.
+	mailRefused *reply.Error
+}
+
+// Mail begins a transaction. The next hop hears of it with the first RCPT.
+func (s *Session) Mail(ctx context.Context, from mail.Path, params mail.Params) (reply.Reply, error) {
+	s.lock()
+	defer s.unlock()
+	s.count++
+	s.tx = transaction{set: s.f.settings.Load(), begun: time.Now()}
+	s.tx.env = &mail.Envelope{ID: s.agents.State.SessionID + "-" + strconv.Itoa(s.count), From: from, Params: params}
+	s.agents.Begin(s.tx.env)
+	s.tx.live = s.tx.set.RecipientCheck == Live || s.tx.set.RecipientCheck != Deferred && !s.agents.LateRecipients()
+
+	d := s.agents.Fire(ctx, event.Event{Kind: event.MailCommand, From: from, Params: params})
+	if err := refusal(d); err != nil {
+		s.end("refused", err.Reply, err)
+		return reply.Reply{}, err
+	}
+	s.tx.discard = d.Action == event.Discard
+	return reply.New(250, reply.Enhanced{Subject: 1}, "sender ok"), nil
+}
+
+// Rcpt adds a recipient, if the relay, its agents and (live) the next hop will have it.
+func (s *Session) Rcpt(ctx context.Context, to mail.Path, params mail.Params) (reply.Reply, error) {
+	s.lock()
+	defer s.unlock()
+	tx := &s.tx
+	if !s.agents.State.Connection.Internal && !tx.set.Domains.Contains(to.Domain) {
+		return reply.Reply{}, reply.Refuse(reply.New(550, reply.Enhanced{Subject: 7, Detail: 1}, "relaying denied"))
+	}
+	rcpt := tx.env.Add(mail.Recipient{Path: to, Original: to, Params: params})
+	d := s.agents.Fire(ctx, event.Event{Kind: event.RcptCommand, Recipient: rcpt})
+	if err := refusal(d); err != nil {
+		tx.env.Remove(rcpt.ID)
+		return reply.Reply{}, err
+	}
+	if d.Action == event.Discard {
+		tx.env.Remove(rcpt.ID)
+	}
+	ok := reply.New(250, reply.Enhanced{Subject: 1, Detail: 5}, "recipient ok")
+	if !tx.live || tx.discard {
+		return ok, nil
+	}
+	told, err := s.ask(ctx)
+	if err != nil {
+		s.drop(rcpt.ID)
+		return reply.Reply{}, err
+	}
+	if told.Code == 0 {
+		told = ok
+	}
+	return told, nil
+}
+
+// drop takes out what came of the recipient with this ID: itself, or those that an agent
+// put in its place, which have the higher IDs.
+func (s *Session) drop(id uint32) {
+	for i := len(s.tx.env.Recipients) - 1; i >= 0; i-- {
+		if r := s.tx.env.Recipients[i]; r.ID >= id {
+			s.tx.env.Remove(r.ID)
+		}
+	}
+}
+
+// Data asks the agents whether the content may come.
+func (s *Session) Data(ctx context.Context) error {
+	s.lock()
+	defer s.unlock()
+	d := s.agents.Fire(ctx, event.Event{Kind: event.DataCommand})
+	if err := refusal(d); err != nil {
+		return err
+	}
+	s.tx.discard = s.tx.discard || d.Action == event.Discard
+	return nil
+}
+
+// Content takes the message: trace, agents, then the next hop gets the final envelope and
+// the content as it arrives. Whatever happens, the transaction is over.
+func (s *Session) Content(ctx context.Context, header *mail.Header, body io.Reader) (reply.Reply, error) {
+	s.lock()
+	defer s.unlock()
+	counted := &countingReader{r: body}
+	told, result, err := s.content(ctx, header, counted)
+	if err != nil {
+		told = reply.From(err)
+		result = "refused"
+	}
+	s.tx.bytes = sizes{int64(header.Size()), counted.n}
+	s.end(result, told, err)
+	return told, err
+}
+
+func (s *Session) content(ctx context.Context, header *mail.Header, body io.Reader) (reply.Reply, string, error) {
+	tx := &s.tx
+	if err := s.trace(header); err != nil {
+		return reply.Reply{}, "", err
+	}
+	s.agents.SetHeader(header)
+	d := s.agents.Fire(ctx, event.Event{Kind: event.EndOfHeaders})
+	if err := refusal(d); err != nil {
+		return reply.Reply{}, "", err
+	}
+	if tx.discard || d.Action == event.Discard || len(tx.env.Recipients) == 0 {
+		// RFC 5321 §6.1 wants a 250 kept; here an agent has answered for the message.
+		if _, err := io.Copy(io.Discard, body); err != nil {
+			return reply.Reply{}, "", err
+		}
+		return tx.tagged(reply.New(250, reply.Enhanced{}, "ok")), "discarded", nil
+	}
+	if err := s.open(ctx); err != nil {
+		return reply.Reply{}, "", err
+	}
+	hop := tx.hop
+	tx.hop, tx.asked = nil, nil // Content leaves it finished or closed
+	r, err := hop.Content(ctx, header, body)
+	if err != nil {
+		return reply.Reply{}, "", s.tagError(err)
+	}
+	hop.Release()
+	if err := tx.judge(r, hop.Remote(), "content", 250); err != nil {
+		return reply.Reply{}, "", err
+	}
+	return tx.told(r), "relayed", nil
+}
+
+// Reset drops the transaction.
+func (s *Session) Reset(context.Context) {
+	s.lock()
+	defer s.unlock()
+	if s.tx.env != nil {
+		s.end("reset", reply.Reply{}, nil)
+	}
+}
+
+// Close is the end of the session.
+func (s *Session) Close() {
+	s.Reset(context.Background())
+}
+
+// end logs the transaction and lets go of everything it holds.
+func (s *Session) end(result string, told reply.Reply, err error) {
+	s.logMessage(result, told, err)
+	if s.tx.hop != nil {
+		s.tx.hop.Release()
+	}
+	s.tx = transaction{}
+	s.agents.EndTransaction()
+}
+
+// refusal is the error of a decision that refuses, or nil.
+func refusal(d pipeline.Decision) *reply.Error {
+	switch d.Action {
+	case event.RejectIt, event.TempFail, event.Hangup:
+		return &reply.Error{
+			Reply: d.Reply, Op: d.At.String(), Err: d.Err, Agent: d.Agent, Hangup: d.Action == event.Hangup,
+		}
+	}
+	return nil
+}
+
+// lock begins a command: the idle timer must not take the next hop away under it.
+func (s *Session) lock() {
+	s.mu.Lock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
+
+// unlock ends a command: from now on the client is idle.
+func (s *Session) unlock() {
+	if s.tx.hop != nil {
+		if s.timer == nil {
+			s.timer = time.AfterFunc(idleRelease, s.releaseIdle)
+		} else {
+			s.timer.Reset(idleRelease)
+		}
+	}
+	s.mu.Unlock()
+}
+
+// releaseIdle gives the connection back; what it had accepted is asked again later.
+func (s *Session) releaseIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tx.hop != nil {
+		s.tx.hop.Release()
+		s.tx.hop, s.tx.asked = nil, nil
+	}
+}
+
+// countingReader counts octets for the log.
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
