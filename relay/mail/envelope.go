@@ -118,6 +118,7 @@ type Extensions struct {
 	Chunking            bool
 	StartTLS            bool
 	RequireTLS          bool
+	Auth                bool
 	// SizeOffered and Size: RFC 1870. Size 0 with SizeOffered means no fixed limit.
 	SizeOffered bool
 	Size        int64 // octets
