@@ -12,5 +12,5 @@ PATH=$PATH:/usr/sbin:/sbin
 
 build_tools() { # into $BENCH_WORK/bin
   mkdir -p "$BENCH_WORK/bin"
-  (cd "$BENCH_DIR" && nice -n 19 go build -o "$BENCH_WORK/bin/" ./cmd/...)
+  (cd "$BENCH_DIR" && nice -n 19 go build -buildvcs=false -o "$BENCH_WORK/bin/" ./cmd/...)
 }
