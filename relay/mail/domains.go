@@ -6,8 +6,8 @@ import "strings"
 // sub-domains of example.org, but not itself. The zero value has none. Not to be changed
 // once it is shared.
 type Domains struct {
-	exact map[string]bool
-	below []string // ".example.org"
+	exact map[string]bool // in comparableForm
+	below []string        // ".example.org", likewise
 	list  []string
 }
 
@@ -16,11 +16,10 @@ func NewDomains(names ...string) Domains {
 	d := Domains{exact: map[string]bool{}}
 	for _, n := range names {
 		d.list = append(d.list, n)
-		n = strings.ToLower(n)
-		if rest, ok := strings.CutPrefix(n, "*"); ok {
-			d.below = append(d.below, rest)
+		if rest, ok := strings.CutPrefix(n, "*."); ok {
+			d.below = append(d.below, "."+comparableForm(rest))
 		} else {
-			d.exact[n] = true
+			d.exact[comparableForm(n)] = true
 		}
 	}
 	return d
@@ -35,7 +34,7 @@ func (d Domains) Contains(domain string) bool {
 	if domain == "" {
 		return true
 	}
-	domain = strings.ToLower(domain)
+	domain = comparableForm(domain)
 	if d.exact[domain] {
 		return true
 	}
@@ -45,4 +44,16 @@ func (d Domains) Contains(domain string) bool {
 		}
 	}
 	return false
+}
+
+// comparableForm is the form in which domains compare: A-labels in lower case, so that both
+// forms of an internationalized name are one.
+func comparableForm(domain string) string {
+	if isASCII(domain) {
+		return strings.ToLower(domain)
+	}
+	if ascii, err := lookup.ToASCII(domain); err == nil {
+		return ascii
+	}
+	return domain
 }
