@@ -1,0 +1,248 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"example.org/relay/relay/agents"
+	"example.org/relay/relay/config"
+	"example.org/relay/relay/control"
+	"example.org/relay/relay/event"
+	"example.org/relay/relay/frontend"
+	"example.org/relay/relay/nexthop"
+	"example.org/relay/relay/pipeline"
+)
+
+// Version is the relay's own version.
+const Version = "0.1.0"
+
+// drainTime is how long running transactions may take to finish when the relay goes down.
+const drainTime = 30 * time.Second
+
+// Relay is a running relay. Its methods are safe for concurrent use.
+type Relay struct {
+	path    string // of the configuration file
+	log     *slog.Logger
+	started time.Time
+
+	agents   *agents.Host
+	pipeline *pipeline.Pipeline
+	front    *frontend.FrontEnd
+	tls      *certificate
+
+	// mu is held while a change of configuration is put in force, and by no message.
+	mu        sync.Mutex
+	cfg       *config.Config
+	hop       *nexthop.Hop
+	listeners []*listener
+	draining  bool
+}
+
+// New reads the configuration and prepares a relay: its state directory is locked, its next
+// hop known, nothing listens yet. Close it, or Run it.
+func New(path string, log *slog.Logger) (*Relay, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := runnable(cfg); err != nil {
+		return nil, err
+	}
+	r := &Relay{path: path, log: log, started: time.Now(), cfg: cfg, tls: &certificate{}}
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	if err := r.tls.load(cfg.TLSPairs); err != nil {
+		return nil, err
+	}
+	registry, err := agents.OpenRegistry(cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	r.pipeline = pipeline.New(event.FrontEnd, cfg.Domains())
+	r.agents = agents.New(agentOptions(cfg, registry, log, r.rebuild))
+	r.hop = nexthop.New(hopConfig(cfg), log)
+	r.front = frontend.New(r.settings(cfg, r.hop), log)
+	return r, nil
+}
+
+// runnable says what a configuration asks for that this version does not do.
+func runnable(cfg *config.Config) error {
+	if cfg.FrontEnd == nil {
+		return fmt.Errorf("%s: no [frontend]: this version runs the FrontEnd service only", cfg.File)
+	}
+	if cfg.FrontEnd.NextHop == "hub" {
+		return fmt.Errorf(`%s: frontend.next_hop = "hub": this version has no Hub; name a [next_hop.…]`, cfg.File)
+	}
+	return nil
+}
+
+// agentOptions are what the host of agents needs to know of the configuration.
+func agentOptions(cfg *config.Config, registry *agents.Registry, log *slog.Logger, changed func(event.Role)) agents.Options {
+	return agents.Options{
+		StateDir:       cfg.StateDir,
+		Registry:       registry,
+		Hostname:       cfg.Hostname,
+		Domains:        cfg.Domains().Names(),
+		DefaultTimeout: cfg.Agents.Timeout,
+		DefaultPolicy:  string(cfg.Agents.OnFailure),
+		Services:       cfg.Services(),
+		Version:        Version,
+		OnChange:       changed,
+		Log:            log,
+	}
+}
+
+func hopConfig(cfg *config.Config) nexthop.Config {
+	h := cfg.NextHops[cfg.FrontEnd.NextHop]
+	return nexthop.Config{
+		Name: cfg.FrontEnd.NextHop, Addresses: h.Addresses, TLS: nexthop.TLSPolicy(h.TLS), Hostname: cfg.Hostname,
+	}
+}
+
+func (r *Relay) settings(cfg *config.Config, h *nexthop.Hop) frontend.Settings {
+	return frontend.Settings{
+		Hostname: cfg.Hostname, NextHop: hop{h}, Domains: cfg.Domains(),
+		RecipientCheck: frontend.Check(cfg.FrontEnd.RecipientCheck),
+	}
+}
+
+// rebuild puts the agents as they are now in force for the transactions to come.
+func (r *Relay) rebuild(role event.Role) {
+	if role == r.pipeline.Role {
+		r.pipeline.Set(bindings(r.agents.Enabled(role)))
+	}
+}
+
+// Run listens and serves until ctx ends, then lets running transactions finish and returns.
+// The control socket answers before the listeners do.
+func (r *Relay) Run(ctx context.Context) error {
+	defer r.close()
+	stop, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ctl, err := control.Listen(r.cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- control.Serve(stop, ctl, r, r.log) }()
+	defer func() { cancel(); <-ended }()
+
+	r.agents.Start(stop)
+	r.rebuild(event.FrontEnd)
+	r.learnHop(stop)
+	if err := r.listen(); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return r.drain()
+}
+
+// learnHop asks the next hop what it offers, so that the first client is offered the same. It
+// does not wait long: the relay listens whether or not the next hop is there.
+func (r *Relay) learnHop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := r.hop.Probe(ctx); err != nil {
+		r.log.Warn("next hop does not answer yet; clients get 451 until it does", "next_hop", r.cfg.FrontEnd.NextHop, "cause", err)
+	}
+}
+
+// listen opens all listeners or none.
+func (r *Relay) listen() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	opened, err := openListeners(r.cfg.FrontEnd.Listeners, nil, r.log)
+	if err != nil {
+		return err
+	}
+	r.listeners = opened
+	for i, l := range opened {
+		l.serve(r.server(r.cfg, r.cfg.FrontEnd.Listeners[i]))
+		r.log.Info("listening", "service", "FrontEnd", "address", l.Addr().String(), "tls", string(r.cfg.FrontEnd.Listeners[i].TLS))
+	}
+	return nil
+}
+
+// openListeners opens those of the wanted that are not among the old, which it takes over.
+func openListeners(wanted []config.Listener, old []*listener, log *slog.Logger) ([]*listener, error) {
+	var all, fresh []*listener
+	for _, w := range wanted {
+		l := find(old, w.Address)
+		if l == nil {
+			var err error
+			if l, err = listen(w.Address, log); err != nil {
+				for _, f := range fresh {
+					f.Listener.Close()
+				}
+				return nil, err
+			}
+			fresh = append(fresh, l)
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+func find(all []*listener, address string) *listener {
+	for _, l := range all {
+		if l.address == address {
+			return l
+		}
+	}
+	return nil
+}
+
+// drain ends the listeners: idle sessions are told 421 at once, running transactions finish.
+func (r *Relay) drain() error {
+	r.mu.Lock()
+	r.draining = true
+	listeners := r.listeners
+	r.mu.Unlock()
+	r.log.Info("draining", "at_most", drainTime.String())
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	err := shutdownAll(ctx, listeners)
+	if errors.Is(err, context.DeadlineExceeded) {
+		r.log.Warn("sessions cut off at the end of the drain time")
+		err = nil
+	}
+	r.log.Info("stopped")
+	return err
+}
+
+func shutdownAll(ctx context.Context, listeners []*listener) error {
+	errs := make([]error, len(listeners))
+	var wg sync.WaitGroup
+	for i, l := range listeners {
+		wg.Go(func() { errs[i] = l.shutdown(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// close lets go of agents, next hop and state directory.
+func (r *Relay) close() {
+	r.agents.Close()
+	r.hop.Close()
+}
+
+// Close lets go of what New took, where Run was not called.
+func (r *Relay) Close() { r.close() }
+
+// Addresses are those the relay listens on, for tests and status.
+func (r *Relay) Addresses() []net.Addr {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []net.Addr
+	for _, l := range r.listeners {
+		all = append(all, l.Addr())
+	}
+	return all
+}

@@ -1,0 +1,128 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"reflect"
+
+	"example.org/relay/proto/control/v1"
+	"example.org/relay/relay/config"
+	"example.org/relay/relay/nexthop"
+	"example.org/relay/relay/smtpserver"
+)
+
+// Reload reads the configuration again and puts it in force for the sessions and
+// transactions to come: all of it, or, where anything is wrong with it, nothing.
+func (r *Relay) Reload(ctx context.Context, _ *controlv1.ReloadRequest) (*controlv1.ReloadResponse, error) {
+	cfg, err := config.Load(r.path)
+	if err != nil {
+		return nil, err
+	}
+	if err := runnable(cfg); err != nil {
+		return nil, err
+	}
+	cert, err := readCertificate(cfg.TLSPairs)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.draining {
+		return nil, fmt.Errorf("the relay is going down")
+	}
+	listeners, err := openListeners(cfg.FrontEnd.Listeners, r.listeners, r.log)
+	if err != nil {
+		return nil, err
+	}
+	response := &controlv1.ReloadResponse{Changed: changes(r.cfg, cfg)}
+	if cfg.StateDir != r.cfg.StateDir {
+		response.NeedsRestart = append(response.NeedsRestart, "state_dir")
+	}
+	r.tls.current.Store(cert)
+	r.agents.SetDefaults(cfg.Hostname, cfg.Domains().Names(), cfg.Agents.Timeout, string(cfg.Agents.OnFailure))
+	r.pipeline.SetDomains(cfg.Domains())
+	r.rebuild(r.pipeline.Role)
+	oldHop := r.hop
+	if !reflect.DeepEqual(hopConfig(r.cfg), hopConfig(cfg)) {
+		r.hop = nexthop.New(hopConfig(cfg), r.log)
+	}
+	r.front.Set(r.settings(cfg, r.hop))
+	old := r.listeners
+	r.cfg, r.listeners = cfg, listeners
+	for i, l := range listeners {
+		l.serve(r.server(cfg, cfg.FrontEnd.Listeners[i]))
+	}
+	if oldHop != r.hop {
+		oldHop.Close() // idle connections; those lent out are closed when they come back
+		r.learnHop(ctx)
+	}
+	for _, l := range old {
+		if find(listeners, l.address) == nil {
+			go r.retire(l)
+		}
+	}
+	for _, what := range response.Changed {
+		r.log.Info("configuration changed", "what", what)
+	}
+	return response, nil
+}
+
+// retire ends a listener that the configuration does not name any more.
+func (r *Relay) retire(l *listener) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := l.shutdown(ctx); err != nil {
+		r.log.Warn("listener removed, sessions cut off", "address", l.address, "cause", err)
+	}
+}
+
+// changes names the parts of the configuration that differ.
+func changes(old, now *config.Config) []string {
+	var all []string
+	for _, part := range []struct {
+		name     string
+		old, now any
+	}{
+		{"hostname", old.Hostname, now.Hostname},
+		{"accepted_domain", old.AcceptedDomains, now.AcceptedDomains},
+		{"tls.pair", old.TLSPairs, now.TLSPairs},
+		{"next_hop", old.NextHops, now.NextHops},
+		{"frontend", old.FrontEnd, now.FrontEnd},
+		{"limits", old.Limits, now.Limits},
+		{"networks", old.Networks, now.Networks},
+		{"agents", old.Agents, now.Agents},
+	} {
+		if !reflect.DeepEqual(part.old, part.now) {
+			all = append(all, part.name)
+		}
+	}
+	return all
+}
+
+// server makes the server of one listener from a configuration.
+func (r *Relay) server(cfg *config.Config, l config.Listener) *smtpserver.Server {
+	relay := cfg.Networks.Relay
+	return smtpserver.New(smtpserver.Config{
+		Hostname:       cfg.Hostname,
+		Listener:       l.Address,
+		TLSMode:        smtpserver.TLSMode(l.TLS),
+		TLS:            r.tls.config(),
+		MessageSize:    cfg.Limits.MessageSize,
+		HeaderSize:     cfg.Limits.HeaderSize,
+		Recipients:     cfg.Limits.Recipients,
+		CommandTimeout: cfg.Limits.CommandTimeout,
+		DataTimeout:    cfg.Limits.DataTimeout,
+		Internal: func(client netip.Addr) bool {
+			for _, p := range relay {
+				if p.Contains(client.Unmap()) {
+					return true
+				}
+			}
+			return false
+		},
+		Pipeline: r.pipeline,
+		Backend:  backend{r.front},
+		Log:      r.log,
+	})
+}
