@@ -53,7 +53,7 @@ type Binding struct {
 	// ChangesRecipientsAt is the latest event at which the agent may edit recipients, where
 	// that is DataCommand or later; else 0, and recipient edits are taken up to RcptCommand.
 	ChangesRecipientsAt event.Kind
-	Timeout             time.Duration
+	Timeout             time.Duration // for one event; 0: what the whole chain has
 	OnFailure           Policy
 }
 
@@ -96,18 +96,33 @@ type bound struct {
 	notify bool
 }
 
-// NewSnapshot makes the order of these bindings; the first runs first.
+// NewSnapshot makes the order of these bindings; the first runs first. Where a binding names
+// an event twice, awaiting a verdict wins.
 func NewSnapshot(bindings []Binding) *Snapshot {
 	s := &Snapshot{}
 	for i := range bindings {
-		b := &bindings[i]
-		s.bindings = append(s.bindings, b)
+		b := bindings[i]
+		s.bindings = append(s.bindings, &b)
 		for _, sub := range b.Subscriptions {
-			s.byKind[sub.Kind] = append(s.byKind[sub.Kind], bound{b, i, sub.Notify})
+			s.bind(&b, i, sub)
 		}
 		s.late = s.late || b.ChangesRecipientsAt != 0
 	}
 	return s
+}
+
+func (s *Snapshot) bind(b *Binding, index int, sub event.Subscription) {
+	if sub.Kind >= event.NumKinds {
+		return
+	}
+	// Nobody waits for a verdict on the end of a session.
+	notify := sub.Notify || sub.Kind == event.Disconnect
+	at := s.byKind[sub.Kind]
+	if n := len(at); n > 0 && at[n-1].index == index {
+		at[n-1].notify = at[n-1].notify && notify
+		return
+	}
+	s.byKind[sub.Kind] = append(at, bound{b, index, notify})
 }
 
 // Bound reports whether any agent sees the event.

@@ -1,11 +1,10 @@
 package pipeline
 
 import (
-	"context"
+	"slices"
 
 	"example.org/relay/relay/event"
 	"example.org/relay/relay/mail"
-	"example.org/relay/relay/reply"
 )
 
 // Session is the agents of one role in one SMTP session. Not safe for concurrent use.
@@ -13,58 +12,156 @@ type Session struct {
 	// State is what agents are shown. Whoever runs the session sets its parts through the
 	// methods below, which keep the revisions.
 	State event.State
+
+	// HeaderLimit is how many octets the header section may have after an agent's edits,
+	// RecipientLimit how many recipients the envelope. What is beyond it already may stay so
+	// but not grow. 0: no limit.
+	HeaderLimit    int
+	RecipientLimit int
+
+	pipeline *Pipeline
+	order    *Snapshot
+	parts    []part // Invariant: parts[i] is that of order.bindings[i]
+	closed   bool
+
+	// The revisions of State.Envelope and State.Header that State's own revisions count.
+	envelopeSeen, headerSeen uint64
+
+	protected []uint32 // ids of header fields that no agent may touch
+	entries   []Entry
 }
 
 // Open begins a session with the order of agents now in force.
-func (p *Pipeline) Open(id string, conn *event.Connection) *Session { return nil }
-
-// Decision is what the chain of an event came to. The zero value continues.
-type Decision struct {
-	// Action is Continue, RejectIt, TempFail, Hangup, Discard or Accept.
-	Action event.Action
-	// Reply is what to tell the client where Action is RejectIt, TempFail or Hangup.
-	Reply reply.Reply
-	Agent string     // whose verdict it is; with a failure policy, whose failure
-	At    event.Kind // the event decided
-	Err   error      // the failure that the policy answered; nil for a verdict
+func (p *Pipeline) Open(id string, conn *event.Connection) *Session {
+	s := &Session{State: event.State{SessionID: id, Connection: conn}, pipeline: p}
+	s.take(p.Current())
+	return s
 }
-
-// Fire shows the event to the agents bound to it, in order, applies their edits to
-// State.Envelope and State.Header, and returns what came of it. Without an agent bound it
-// costs a nil check.
-func (s *Session) Fire(ctx context.Context, ev event.Event) Decision { return Decision{} }
 
 // Bound reports whether any agent sees the event.
-func (s *Session) Bound(k event.Kind) bool { return false }
+func (s *Session) Bound(k event.Kind) bool { return s.order.Bound(k) }
 
 // LateRecipients is that of the order in force for this transaction.
-func (s *Session) LateRecipients() bool { return false }
+func (s *Session) LateRecipients() bool { return s.order.LateRecipients() }
 
 // SetClient replaces what the client said of itself.
-func (s *Session) SetClient(c event.Client) {}
-
-// Begin begins a transaction: the newest order of agents is taken, and conversations with
-// agents that are not in it any more are ended.
-func (s *Session) Begin(envelope *mail.Envelope) {}
-
-// SetHeader shows the header section to the agents from now on.
-func (s *Session) SetHeader(h *mail.Header) {}
-
-// EndTransaction takes envelope, header and message bag away.
-func (s *Session) EndTransaction() {}
-
-// Close ends the session; Disconnect is fired to those bound to it.
-func (s *Session) Close(reason event.DisconnectReason) {}
-
-// Entry is one verdict that did something, or one failure, for the log of the message.
-type Entry struct {
-	Agent  string
-	At     event.Kind
-	Action event.Action
-	Edits  []string // "replace-header Subject", "replace-recipient alice_shop@example.org by alice@example.org"
-	Reason string
-	Err    error // the failure; Action is then what the policy made of it
+func (s *Session) SetClient(c event.Client) {
+	s.State.Client = c
+	s.State.ClientRevision++
 }
 
-// TakeEntries returns the entries since the last call.
-func (s *Session) TakeEntries() []Entry { return nil }
+// Begin begins a transaction: the newest order of agents is taken, and conversations with
+// agents that are not in it any more are ended. A transaction that is under way is over.
+func (s *Session) Begin(envelope *mail.Envelope) {
+	s.EndTransaction()
+	if now := s.pipeline.Current(); now != s.order {
+		s.take(now)
+	}
+	s.State.Envelope = envelope
+	s.State.EnvelopeRevision++
+	if envelope != nil {
+		s.envelopeSeen = envelope.Revision
+	}
+}
+
+// SetHeader shows the header section to the agents from now on.
+func (s *Session) SetHeader(h *mail.Header) {
+	s.State.Header = h
+	s.State.HeaderRevision++
+	if h != nil {
+		s.headerSeen = h.Revision
+	}
+}
+
+// ProtectFields keeps agents from changing or removing these fields of the header section:
+// the trace that the relay itself adds. It holds until the transaction ends.
+func (s *Session) ProtectFields(ids ...uint32) { s.protected = append(s.protected, ids...) }
+
+// EndTransaction takes envelope, header and message bag away.
+func (s *Session) EndTransaction() {
+	s.flush()
+	s.protected = s.protected[:0]
+	if s.State.Envelope != nil {
+		s.State.Envelope = nil
+		s.State.EnvelopeRevision++
+	}
+	if s.State.Header != nil {
+		s.State.Header = nil
+		s.State.HeaderRevision++
+	}
+	ofMessage := func(p event.Property) bool { return p.Scope == event.ScopeMessage }
+	if slices.ContainsFunc(s.State.Bag, ofMessage) {
+		s.State.Bag = slices.DeleteFunc(s.State.Bag, ofMessage)
+		s.State.BagRevision++
+	}
+}
+
+// flush shows agents what they only watch while the envelope and header that it speaks of
+// are still there.
+func (s *Session) flush() {
+	if s.State.Envelope == nil && s.State.Header == nil {
+		return
+	}
+	for i := range s.parts {
+		if p := &s.parts[i]; p.needsState {
+			s.notice()
+			p.deliver(&s.State)
+		}
+	}
+}
+
+// notice brings State's revisions up to date with changes that others have made to envelope
+// and header since.
+func (s *Session) notice() {
+	if e := s.State.Envelope; e != nil && e.Revision != s.envelopeSeen {
+		s.envelopeSeen = e.Revision
+		s.State.EnvelopeRevision++
+	}
+	if h := s.State.Header; h != nil && h.Revision != s.headerSeen {
+		s.headerSeen = h.Revision
+		s.State.HeaderRevision++
+	}
+}
+
+// take puts an order in force for this session. Agents that are in both keep their part.
+func (s *Session) take(order *Snapshot) {
+	old, kept := s.parts, make([]part, len(order.bindings))
+	for i, b := range order.bindings {
+		kept[i].binding = b
+		for j := range old {
+			if was := old[j].binding; was != nil && was.Name == b.Name && was.Agent == b.Agent {
+				kept[i] = old[j]
+				kept[i].binding = b
+				kept[i].cut = false // in force again, or its next answer says that it is gone
+				old[j] = part{}
+				break
+			}
+		}
+	}
+	for i := range old {
+		old[i].end(&s.State, event.DisconnectHostClosed)
+	}
+	s.order, s.parts = order, kept
+}
+
+// Close ends the session; Disconnect is fired to those bound to it.
+func (s *Session) Close(reason event.DisconnectReason) {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.notice()
+	for _, b := range s.order.byKind[event.Disconnect] {
+		if p := &s.parts[b.index]; !p.deaf(event.Disconnect) {
+			p.open(s.State.SessionID)
+			p.add(event.Event{Kind: event.Disconnect, Disconnect: reason, Notify: true})
+		}
+	}
+	for i := range s.parts {
+		p := &s.parts[i]
+		if len(p.queue) > 0 {
+			p.open(s.State.SessionID)
+		}
+		p.end(&s.State, reason)
+	}
+}
