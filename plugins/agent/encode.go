@@ -133,13 +133,10 @@ func (f *folder) blankLine() bool {
 	return strings.Trim(s, " \t") == ""
 }
 
-// encoded writes text as encoded words, in Q or B, whichever is shorter. No character is
-// split between words (RFC 2047 §5).
+// encoded writes text as encoded words: in Q, which people can read, unless B is a third
+// shorter. No character is split between words (RFC 2047 §5).
 func (f *folder) encoded(text string) {
-	q := true
-	if quoted := quotedLength(text); quoted > base64.StdEncoding.EncodedLen(len(text)) {
-		q = false
-	}
+	q := 2*quotedLength(text) <= 3*base64.StdEncoding.EncodedLen(len(text))
 	const overhead = len("=?utf-8?q?") + len("?=")
 	for first := true; text != ""; first = false {
 		if !first || f.column+overhead+12 > maxEncodedLine && !f.blankLine() {

@@ -15,7 +15,7 @@ import (
 	"example.org/relay/plugins/agent/agenttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func verifyNoLeaks(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // onHeaders is an agent of one function.
 type onHeaders func(context.Context, *agent.Message) agent.Verdict
