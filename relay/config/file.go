@@ -1,0 +1,46 @@
+package config
+
+import "time"
+
+// file is config.toml as it is written. Each key is here once: the decoder, the manual's
+// test and the suggestions for mistyped keys all go by these tags.
+type file struct {
+	Hostname        string           `toml:"hostname"`
+	StateDir        string           `toml:"state_dir"`
+	AcceptedDomains []AcceptedDomain `toml:"accepted_domain"`
+	TLS             struct {
+		Pairs []TLSPair `toml:"pair"`
+	} `toml:"tls"`
+	NextHops map[string]NextHop `toml:"next_hop"`
+	FrontEnd *FrontEnd          `toml:"frontend"`
+	Hub      *Hub               `toml:"hub"`
+	Edge     *Hub               `toml:"edge"`
+	Limits   Limits             `toml:"limits"`
+	Networks Networks           `toml:"networks"`
+	Agents   Agents             `toml:"agents"`
+}
+
+// newFile returns what an empty file means. Tables that may be there several times bring
+// their defaults by a method of their own; what has no default is empty, and missed by
+// the rules.
+func newFile() *file {
+	return &file{
+		StateDir: "var",
+		Limits: Limits{
+			MessageSize:    35_000_000,
+			Recipients:     200,
+			HeaderSize:     256_000,
+			CommandTimeout: 5 * time.Minute,
+			DataTimeout:    10 * time.Minute,
+		},
+		Agents: Agents{Timeout: 10 * time.Second, OnFailure: "tempfail"},
+	}
+}
+
+func (a *AcceptedDomain) setDefaults() { a.Recipients = "verify" }
+
+func (n *NextHop) setDefaults() { n.Protocol, n.TLS = "smtp", "opportunistic" }
+
+func (f *FrontEnd) setDefaults() { f.RecipientCheck = "auto" }
+
+func (h *Hub) setDefaults() { h.RetryInterval, h.ExpireAfter = 5*time.Minute, 48*time.Hour }

@@ -1,0 +1,219 @@
+package config_test
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"example.org/relay/relay/config"
+	"example.org/relay/relay/event"
+)
+
+// small is the smallest file that says anything.
+const small = `
+[next_hop.mailserver]
+addresses = ["127.0.0.1:1025"]
+[frontend]
+next_hop = "mailserver"
+[[frontend.listener]]
+address = "127.0.0.1:2525"
+`
+
+func TestEveryKeyIsRead(t *testing.T) {
+	c, err := config.Parse("/etc/relay/config.toml", []byte(`
+		hostname = "mx.example.org"
+		state_dir = "/var/lib/relay"
+		accepted_domain = [{ name = "example.org", recipients = "any" }, { name = "*.example.org" }]
+		[next_hop.inside]
+		addresses = ["192.0.2.1:25", "[2001:db8::1]:25", "mail.example.org:25"]
+		protocol = "lmtp"
+		tls = "verified"
+		[next_hop."out side"]
+		addresses = ["192.0.2.2:25"]
+		[frontend]
+		next_hop = "hub"
+		recipient_check = "live"
+		listener = [{ address = ":25", tls = "none" }]
+		[hub]
+		next_hop = "inside"
+		retry_interval = "90s"
+		expire_after = "24h"
+		[[hub.listener]]
+		address = "127.0.0.1:2526"
+		[limits]
+		message_size = "1 GB"
+		recipients = 1
+		header_size = "500B"
+		command_timeout = "1m"
+		data_timeout = "2m30s"
+		connections_per_address = 5
+		[networks]
+		relay = ["192.0.2.0/24", "2001:db8::1"]
+		proxy = ["198.51.100.7"]
+		xclient = ["::/0"]
+		[agents]
+		timeout = "1s"
+		on_failure = "continue"
+	`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &config.Config{
+		File: "/etc/relay/config.toml", Hostname: "mx.example.org", StateDir: "/var/lib/relay",
+		AcceptedDomains: []config.AcceptedDomain{{"example.org", "any"}, {"*.example.org", "verify"}},
+		NextHops: map[string]config.NextHop{
+			"inside": {
+				Name: "inside", Addresses: []string{"192.0.2.1:25", "[2001:db8::1]:25", "mail.example.org:25"},
+				Protocol: "lmtp", TLS: "verified",
+			},
+			"out side": {Name: "out side", Addresses: []string{"192.0.2.2:25"}, Protocol: "smtp", TLS: "opportunistic"},
+		},
+		FrontEnd: &config.FrontEnd{NextHop: "hub", RecipientCheck: "live", Listeners: []config.Listener{{":25", "none"}}},
+		Hub: &config.Hub{
+			NextHop: "inside", RetryInterval: 90 * time.Second, ExpireAfter: 24 * time.Hour,
+			Listeners: []config.Listener{{"127.0.0.1:2526", "none"}},
+		},
+		Limits: config.Limits{
+			MessageSize: 1e9, Recipients: 1, HeaderSize: 500, CommandTimeout: time.Minute, DataTimeout: 150 * time.Second,
+			ConnectionsPerAddress: 5,
+		},
+		Networks: config.Networks{
+			Relay:   []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
+			Proxy:   []netip.Prefix{netip.MustParsePrefix("198.51.100.7/32")},
+			XClient: []netip.Prefix{netip.MustParsePrefix("::/0")},
+		},
+		Agents: config.Agents{Timeout: time.Second, OnFailure: "continue"},
+	}
+	if diff := cmp.Diff(want, c, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got := c.Services(); !slices.Equal(got, []event.Role{event.FrontEnd, event.Hub}) {
+		t.Errorf("Services = %v", got)
+	}
+	if d := c.Domains(); !d.Contains("example.org") || !d.Contains("a.example.org") || d.Contains("example.net") {
+		t.Errorf("Domains = %v", d.Names())
+	}
+	for _, key := range []string{
+		"accepted_domain[0].recipients", "frontend.next_hop", "next_hop.inside.protocol", "hub:", "limits.connections_per_address",
+		"networks.proxy", "networks.xclient",
+	} {
+		if !slices.ContainsFunc(c.NotInForce(), func(s string) bool { return strings.HasPrefix(s, key) }) {
+			t.Errorf("NotInForce = %q, without %s", c.NotInForce(), key)
+		}
+	}
+}
+
+func TestPathsAreRelativeToTheFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(path, []byte("state_dir = \"state\"\n"+small), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for _, name := range []string{path, "config.toml"} {
+		c, err := config.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := filepath.Join(dir, "state"); c.StateDir != want || c.File != path {
+			t.Errorf("Load(%s): StateDir = %s, File = %s, want %s", name, c.StateDir, c.File, want)
+		}
+	}
+}
+
+func TestHostnameIsTheMachines(t *testing.T) {
+	name, err := os.Hostname()
+	if err != nil {
+		t.Skip(err)
+	}
+	c, err := config.Parse("config.toml", []byte(small))
+	if err != nil || c.Hostname != name {
+		t.Errorf("Hostname = %v, %v, want %s", c, err, name)
+	}
+}
+
+func TestFileThatCannotBeReadIsNoProblemOfItsText(t *testing.T) {
+	_, err := config.Load(filepath.Join(t.TempDir(), "none.toml"))
+	var problems config.Problems
+	if !errors.Is(err, os.ErrNotExist) || errors.As(err, &problems) {
+		t.Errorf("Load = %v", err)
+	}
+}
+
+// Each file of testdata/bad has a config.toml and what is wrong with it, a line for each.
+func TestBadFiles(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal(err, len(files))
+	}
+	for _, name := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var in, want string
+			for _, f := range a.Files {
+				switch f.Name {
+				case "config.toml":
+					in = string(f.Data)
+				case "want":
+					want = strings.TrimSpace(string(f.Data))
+				}
+			}
+			_, err = config.Parse("config.toml", []byte(in))
+			var problems config.Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("Parse = %v, want problems", err)
+			}
+			if got := problems.Error(); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestTooLargeAndTooDeepFilesAreRefused(t *testing.T) {
+	deep := strings.Repeat("[", 100)
+	for name, text := range map[string]string{
+		"larger than 1 MiB":  strings.Repeat("#\n", 1<<20),
+		"a million brackets": "a = " + strings.Repeat("[", 1<<20-4),
+		"a million braces":   "a = " + strings.Repeat("{a=", 1<<18),
+		"a dotted key":       strings.Repeat("a.", 1<<18) + "a = 1",
+		"a dotted header":    "[" + strings.Repeat("a.", 1<<18) + "a]",
+		"hidden by a string": "a = \"]]]]\\\"\" # \"\nb = ['''\n''', \"\"\"\\\"\"\"\"\", " + deep,
+		"in an inline table": "a = {" + strings.Repeat("a.", 1<<18) + "a = 1}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := config.Parse("config.toml", []byte(text)); err == nil {
+				t.Error("accepted")
+			}
+			if _, err := config.SettingsJSON([]byte(text)); err == nil {
+				t.Error("accepted as settings")
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(small))
+	f.Add([]byte("a.\"b c\".d = [[1, {x = 2}], '''\n''']\r\n[[q]]\n[q.r]\n[[q]] # x\ns = \"\"\"\\\"\"\"\"\"\n"))
+	f.Add([]byte("\xef\xbb\xbfhostname = 1\nHOSTNAME = 2\n[limits]\nrecipients = -1e3\nmessage_size = 1979-05-27\n"))
+	if manual, err := os.ReadFile("../../config.toml"); err == nil {
+		f.Add(manual)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if c, err := config.Parse("config.toml", data); err == nil {
+			_ = c.NotInForce()
+		}
+		_, _ = config.SettingsJSON(data)
+	})
+}

@@ -1,0 +1,37 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// NotInForce names what is set but has no effect in this version, a sentence for each.
+// A relay that would do less than its operator wrote does not start on some of them:
+// without its Hub, a next hop "hub" leads nowhere.
+func (c *Config) NotInForce() []string {
+	var all []string
+	add := func(is bool, format string, args ...any) {
+		if is {
+			all = append(all, fmt.Sprintf(format, args...))
+		}
+	}
+	for i, a := range c.AcceptedDomains {
+		add(a.Recipients != "verify", "%s.recipients = %q: it is for the Hub and the Edge, which are not in this version; "+
+			"the FrontEnd asks its next hop", index("accepted_domain", i), a.Recipients)
+	}
+	add(len(c.TLSPairs) > 1, "tls.pair: only the first is used, whatever name the client asks for")
+	add(c.FrontEnd != nil && c.FrontEnd.NextHop == HubNextHop,
+		"frontend.next_hop = %q: the Hub is not in this version, so the FrontEnd has nowhere to send to", HubNextHop)
+	for _, name := range slices.Sorted(maps.Keys(c.NextHops)) {
+		add(c.NextHops[name].Protocol == "lmtp", "%s.protocol = \"lmtp\": LMTP is for the Hub and the Edge, which are not in this version",
+			join("next_hop", name))
+	}
+	add(c.Hub != nil, "hub: the Hub is not in this version; nothing is queued and its listeners do not listen")
+	add(c.Edge != nil, "edge: the Edge is not in this version; nothing is queued and its listeners do not listen")
+	add(c.Limits.ConnectionsPerAddress > 0, "limits.connections_per_address = %d: connections are not counted yet",
+		c.Limits.ConnectionsPerAddress)
+	add(len(c.Networks.Proxy) > 0, "networks.proxy: PROXY is not spoken yet; the client is whoever connects")
+	add(len(c.Networks.XClient) > 0, "networks.xclient: XCLIENT is not spoken yet")
+	return all
+}
