@@ -67,13 +67,14 @@ func (h *Header) Raw(name string) string {
 }
 
 // SetText changes the first field of the name in its place; where there is none it adds one
-// at the bottom.
+// at the top, where there is always room: a section that ends without a line end takes
+// nothing at its bottom.
 func (h *Header) SetText(name, text string) {
 	if f := h.Field(name); f != nil {
 		f.SetText(text)
 		return
 	}
-	h.AddLast(name, text)
+	h.Add(name, text)
 }
 
 // SetRaw is SetText with a raw value, which brings its own leading space.
@@ -82,7 +83,7 @@ func (h *Header) SetRaw(name, value string) {
 		f.SetRaw(value)
 		return
 	}
-	h.insert(true, name, value)
+	h.AddRaw(name, value)
 }
 
 // Add adds a field at the top, as trace fields are added.
@@ -91,7 +92,8 @@ func (h *Header) Add(name, text string) { h.insert(false, name, encode(name, tex
 // AddRaw is Add with a raw value, which brings its own leading space.
 func (h *Header) AddRaw(name, value string) { h.insert(false, name, value) }
 
-// AddLast adds a field at the bottom.
+// AddLast adds a field at the bottom. The relay refuses that where the section ends in the
+// middle of a line.
 func (h *Header) AddLast(name, text string) { h.insert(true, name, encode(name, text)) }
 
 // Remove removes every field of the name and returns how many there were.

@@ -44,7 +44,8 @@ func TestEditsOfHeaderFieldsLeaveTheOthersByteForByte(t *testing.T) {
 			func(h *agent.Header) { h.SetText("subject", "new") }, strings.Replace(sample, "=?utf-8?q?h=C3=A9llo?=", "new", 1)},
 		{"replaced twice", func(h *agent.Header) { h.SetText("subject", "old"); h.SetRaw("subject", " new") },
 			strings.Replace(sample, "=?utf-8?q?h=C3=A9llo?=", "new", 1)},
-		{"missing is added at the bottom", func(h *agent.Header) { h.SetText("X-New", "a") }, sample + "X-New: a\r\n"},
+		{"missing is added at the top", func(h *agent.Header) { h.SetText("X-New", "a") }, "X-New: a\r\n" + sample},
+		{"added at the bottom", func(h *agent.Header) { h.AddLast("X-New", "a") }, sample + "X-New: a\r\n"},
 		{"added at the top, then changed", func(h *agent.Header) { h.Add("X-New", "a"); h.SetText("x-new", "b") }, "X-New: b\r\n" + sample},
 		{"added and removed", func(h *agent.Header) { h.Add("X-New", "a"); h.Remove("X-New") }, sample},
 		{"all of a name removed", func(h *agent.Header) {
@@ -54,7 +55,7 @@ func TestEditsOfHeaderFieldsLeaveTheOthersByteForByte(t *testing.T) {
 		}, strings.Replace(sample, "X-Two: 1\r\nx-two: 2\r\n", "", 1)},
 		{"changed and removed", func(h *agent.Header) { h.SetText("X-Two", "9"); h.Field("X-Two").Remove() },
 			strings.Replace(sample, "X-Two: 1\r\n", "", 1)},
-		{"a line break in a text injects nothing", func(h *agent.Header) { h.SetText("X-New", "a\r\nBcc: b") }, sample + "X-New: a  Bcc: b\r\n"},
+		{"a line break in a text injects nothing", func(h *agent.Header) { h.SetText("X-New", "a\r\nBcc: b") }, "X-New: a  Bcc: b\r\n" + sample},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			edit := onHeaders(func(_ context.Context, m *agent.Message) agent.Verdict { tc.edit(m.Header()); return agent.Continue() })

@@ -97,7 +97,7 @@ func TestSubject(t *testing.T) {
 		name, format, tag, header, want string
 	}{
 		{"plain", "", "shop", "From: a\r\nSubject: Hello\r\nTo: b\r\n", "From: a\r\nSubject: [shop] Hello\r\nTo: b\r\n"},
-		{"missing", "", "shop", "From: a\r\n", "From: a\r\nSubject: [shop]\r\n"},
+		{"missing", "", "shop", "From: a\r\n", "Subject: [shop]\r\nFrom: a\r\n"},
 		{"empty", "", "shop", "Subject:\r\n", "Subject: [shop]\r\n"},
 		{"only white space", "", "shop", "Subject:  \r\n", "Subject: [shop]\r\n"},
 		{"no space after the colon, other case", "", "shop", "SUBJECT:Hello\r\n", "SUBJECT: [shop] Hello\r\n"},

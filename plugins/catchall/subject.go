@@ -20,7 +20,7 @@ func (c *catchall) mark(h *agent.Header, tag string) {
 	subject := h.Field("Subject")
 	switch {
 	case subject == nil:
-		h.AddLast("Subject", alone)
+		h.Add("Subject", alone)
 	case subject.Text() == "":
 		subject.SetText(alone)
 	case strings.HasPrefix(subject.Text(), alone):
