@@ -24,8 +24,8 @@ type Backend interface {
 
 // Transaction takes the mail transactions of one session, one after the other. Used by one
 // goroutine. A method's reply is told to the client; the zero Reply is the default text. An
-// error is turned into a reply by reply.From; a *reply.Error says who caused it. A
-// *HangupError ends the session after its reply.
+// error is turned into a reply by reply.From; a *reply.Error says who caused it, and whether
+// the session ends after it.
 type Transaction interface {
 	// Mail begins a transaction. The parameters are checked: known, offered, of right form.
 	Mail(ctx context.Context, from mail.Path, params mail.Params) (reply.Reply, error)
@@ -43,9 +43,3 @@ type Transaction interface {
 	// Close is the end of the session.
 	Close()
 }
-
-// HangupError is a reply after which the connection is closed.
-type HangupError struct{ *reply.Error }
-
-// Unwrap lets errors.As find the reply.
-func (e *HangupError) Unwrap() error { return e.Error }

@@ -1,0 +1,180 @@
+package smtpserver
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"example.org/relay/relay/event"
+	"example.org/relay/relay/mail"
+	"example.org/relay/relay/reply"
+)
+
+// command is one command line of the client.
+type command struct {
+	line   string // as it came, without CRLF
+	verb   string // upper case
+	arg    string // what follows the verb and a space, without spaces at its end
+	path   mail.Path
+	params mail.Params
+	// asked: the agents have let it pass already.
+	asked bool
+	// prepared: the verdict was known before go-smtp was given the command.
+	prepared bool
+}
+
+func parseCommand(line string) *command {
+	verb, arg, _ := strings.Cut(line, " ")
+	return &command{line: line, verb: strings.ToUpper(verb), arg: strings.Trim(arg, " \t")}
+}
+
+// next takes the client's next command and does what it asks for, up to where go-smtp has
+// something to read.
+func (g *gate) next() {
+	c := g.saved
+	g.saved = nil
+	if c == nil {
+		var err error
+		if c, err = g.command(); err != nil {
+			g.lost(err)
+			return
+		}
+		if c == nil {
+			return
+		}
+	}
+	g.count.commands++
+	if handle, known := handlers[c.verb]; known {
+		handle(g, c)
+		return
+	}
+	g.badCommand(c, 500, 2, "command not recognized")
+}
+
+// handlers are the commands. What is not here is 500 (RFC 5321 §4.2.4).
+var handlers map[string]func(*gate, *command)
+
+func init() {
+	handlers = map[string]func(*gate, *command){
+		"HELO": (*gate).hello, "EHLO": (*gate).hello, "STARTTLS": (*gate).startTLS,
+		"MAIL": (*gate).mail, "RCPT": (*gate).rcpt, "DATA": (*gate).data, "BDAT": (*gate).bdat,
+		"RSET": (*gate).reset, "NOOP": (*gate).noop, "HELP": (*gate).help, "QUIT": (*gate).quit,
+		"VRFY": (*gate).verify,
+		"EXPN": (*gate).notImplemented, "TURN": (*gate).notImplemented, "SEND": (*gate).notImplemented,
+		"SOML": (*gate).notImplemented, "SAML": (*gate).notImplemented, "AUTH": (*gate).notImplemented,
+	}
+}
+
+// command reads one command line. It returns nil where the line was bad and has been
+// answered. A line that does not end, because the client or its patience does, is no
+// command, whatever it looks like.
+func (g *gate) command() (*command, error) {
+	deadline := time.Now().Add(g.s.cfg.Limits.CommandTimeout)
+	for {
+		line, ok, err := g.in.line()
+		switch {
+		case errors.Is(err, errTooLong):
+			return nil, g.skipLine(deadline)
+		case err != nil:
+			g.count.commands++
+			g.badCommand(&command{}, 500, 2, "a command line must end in CRLF, and have no CR or LF in it")
+			return nil, nil
+		case ok:
+			return parseCommand(string(line)), nil
+		}
+		if err := g.fill(deadline, !g.mailing); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// skipLine reads to the end of a line that is too long, within limits.
+func (g *gate) skipLine(deadline time.Time) error {
+	g.count.commands++
+	for skipped := 0; ; {
+		n, done := g.in.skipLine()
+		skipped += n
+		if done || skipped > maxSkip {
+			g.badCommand(&command{}, 500, 2, "command line too long") // RFC 5321 §4.5.3.1.4
+			if !done {
+				g.linger = true
+				g.hangUp(event.DisconnectHostClosed)
+			}
+			return nil
+		}
+		if err := g.fill(deadline, false); err != nil {
+			return err
+		}
+	}
+}
+
+// badCommand refuses a command that is no command here, and counts it: who sends many
+// does not speak SMTP.
+func (g *gate) badCommand(c *command, code, detail int, text string) {
+	g.refuseBad(c, reply.Refuse(reply.New(code, reply.Enhanced{Subject: 5, Detail: detail}, text)))
+}
+
+func (g *gate) refuseBad(c *command, err error) {
+	g.bad++
+	g.answer(c, reply.Reply{}, err)
+	if g.bad >= maxBad && !g.dead {
+		g.linger = true
+		g.answer(c, reply.Reply{}, reply.Refuse(reply.New(421, reply.Enhanced{Subject: 7}, "too many errors, closing connection")))
+	}
+}
+
+// ask shows an event to the agents. A refusal comes back as the error of the reply.
+func (g *gate) ask(k event.Kind, arg string) error {
+	return refusal(g.agents.Fire(g.ctx, event.Event{Kind: k, Argument: arg}))
+}
+
+func (g *gate) noop(c *command) {
+	g.answer(c, reply.New(250, reply.Enhanced{}, "ok"), g.ask(event.NoopCommand, c.arg))
+}
+
+func (g *gate) help(c *command) {
+	g.answer(c, reply.New(214, reply.Enhanced{}, "see RFC 5321"), g.ask(event.HelpCommand, c.arg))
+}
+
+// verify neither confirms nor denies (RFC 5321 §3.5.3, §7.3).
+func (g *gate) verify(c *command) {
+	if c.arg == "" {
+		g.badCommand(c, 501, 4, "VRFY needs an address")
+		return
+	}
+	g.answer(c, reply.New(252, reply.Enhanced{Subject: 5}, "cannot verify, send some mail and see"), nil)
+}
+
+func (g *gate) notImplemented(c *command) {
+	g.badCommand(c, 502, 1, c.verb+" not implemented")
+}
+
+// reset is RSET. An agent may refuse it; then the transaction stays as it is.
+func (g *gate) reset(c *command) {
+	if c.arg != "" {
+		g.badCommand(c, 501, 4, "RSET takes no argument")
+		return
+	}
+	if !c.asked {
+		if err := g.ask(event.RsetCommand, c.arg); err != nil {
+			g.answer(c, reply.Reply{}, err)
+			return
+		}
+	}
+	g.forget()
+	g.prepare(c, "RSET", reply.New(250, reply.Enhanced{}, "ok"), nil)
+}
+
+// forget drops the gate's own part of the transaction.
+func (g *gate) forget() {
+	g.mailing, g.utf8, g.rcpts, g.mustReset = false, false, 0, false
+}
+
+func (g *gate) quit(c *command) {
+	if c.arg != "" {
+		g.badCommand(c, 501, 4, "QUIT takes no argument")
+		return
+	}
+	g.answer(c, reply.New(221, reply.Enhanced{}, g.s.cfg.Hostname+" closing connection"), nil)
+	g.hangUp(event.DisconnectQuit)
+}

@@ -1,0 +1,175 @@
+package smtpserver
+
+import (
+	"crypto/tls"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.org/relay/relay/event"
+	"example.org/relay/relay/mail"
+	"example.org/relay/relay/reply"
+)
+
+// begin begins the session, in its own goroutine: TLS where it comes first, the agents at
+// OnConnect, the banner.
+func (g *gate) begin() {
+	conn := &event.Connection{
+		Remote: g.remote, Listener: g.s.cfg.Listener, Started: g.started, ImplicitTLS: g.s.cfg.TLSMode == Implicit,
+	}
+	if a, ok := g.raw.LocalAddr().(*net.TCPAddr); ok {
+		conn.Local = unmap(a.AddrPort())
+	}
+	if g.s.cfg.Internal != nil {
+		conn.Internal = g.s.cfg.Internal(g.remote.Addr())
+	}
+	if conn.ImplicitTLS && !g.handshake() {
+		return
+	}
+	g.agents = g.s.cfg.Pipeline.Open(g.id, conn)
+	g.agents.HeaderLimit, g.agents.RecipientLimit = g.s.cfg.Limits.HeaderSize, g.s.cfg.Limits.Recipients
+	if g.client.TLS != nil {
+		g.agents.SetClient(g.client)
+	}
+	c := &command{}
+	if err := refusal(g.agents.Fire(g.ctx, event.Event{Kind: event.Connect})); err != nil {
+		g.answer(c, reply.Reply{}, asGreeting(err))
+		g.linger = true
+		g.hangUp(event.DisconnectHostClosed)
+		return
+	}
+	g.answer(c, reply.New(220, reply.None, g.s.cfg.Hostname+" ESMTP relay"), nil)
+}
+
+// asGreeting gives a refusal a code that may stand in place of the banner: 554 or 421
+// (RFC 5321 §4.3.2).
+func asGreeting(err error) error {
+	e, ok := err.(*reply.Error)
+	if !ok {
+		return err
+	}
+	e.Reply.Code = 554
+	if reply.From(e).Transient() || e.Reply.Code == 0 {
+		e.Reply.Code = 421
+	}
+	return e
+}
+
+// handshake puts TLS on the connection. It is over in the time of a command or not at all.
+func (g *gate) handshake() bool {
+	deadline := time.Now().Add(g.s.cfg.Limits.CommandTimeout)
+	_ = g.raw.SetDeadline(deadline)
+	c := tls.Server(g.raw, g.s.cfg.TLS())
+	if err := c.HandshakeContext(g.ctx); err != nil {
+		g.s.cfg.Log.Info("TLS handshake", "id", g.id, "client", g.remote.Addr().String(), "error", err.Error())
+		g.hangUp(event.DisconnectClientLost)
+		return false
+	}
+	_ = g.raw.SetDeadline(time.Time{})
+	state := c.ConnectionState()
+	g.conn = c
+	g.client = event.Client{TLS: &state}
+	return true
+}
+
+// startTLS is STARTTLS (RFC 3207). A session forgets by it all that was said in the clear.
+func (g *gate) startTLS(c *command) {
+	switch {
+	case g.s.cfg.TLSMode != StartTLS:
+		g.badCommand(c, 502, 1, "STARTTLS not offered")
+		return
+	case g.client.TLS != nil:
+		g.badCommand(c, 503, 1, "TLS is in use already")
+		return
+	case c.arg != "":
+		g.badCommand(c, 501, 4, "STARTTLS takes no argument")
+		return
+	case len(g.in.unused()) > 0:
+		// Commands sent before TLS must not count as said under it.
+		g.linger = true
+		g.answer(c, reply.Reply{}, &reply.Error{
+			Reply: reply.New(554, reply.Enhanced{Subject: 7}, "nothing may follow STARTTLS before TLS, closing connection"), Hangup: true,
+		})
+		return
+	}
+	if err := g.ask(event.StartTlsCommand, c.arg); err != nil {
+		g.answer(c, reply.Reply{}, err)
+		return
+	}
+	g.answer(c, reply.New(220, reply.Enhanced{}, "ready to start TLS"), nil)
+	if g.flush() != nil || !g.handshake() {
+		return
+	}
+	g.forget()
+	if g.tx != nil {
+		g.tx.Reset(g.ctx)
+	}
+	g.agents.SetClient(g.client)
+}
+
+// hello is HELO and EHLO (RFC 5321 §4.1.1.1). Names that are no names are taken: too many
+// good clients have one, and it is an agent's business to mind.
+func (g *gate) hello(c *command) {
+	name, _, _ := strings.Cut(c.arg, " ")
+	if name == "" {
+		g.badCommand(c, 501, 4, c.verb+" needs the name of the client")
+		return
+	}
+	if strings.IndexFunc(c.arg, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0 {
+		g.badCommand(c, 501, 4, "control character in the name")
+		return
+	}
+	esmtp := c.verb == "EHLO"
+	kind := event.HeloCommand
+	if esmtp {
+		kind = event.EhloCommand
+	}
+	if !c.asked {
+		if err := g.ask(kind, c.arg); err != nil {
+			g.answer(c, reply.Reply{}, err)
+			return
+		}
+	}
+	g.client.Hello, g.client.ESMTP = name, esmtp
+	g.agents.SetClient(g.client)
+	g.forget()
+	g.offer()
+	r := reply.New(250, reply.None, g.s.cfg.Hostname)
+	if esmtp {
+		r.Lines = append(r.Lines, g.keywords()...)
+	}
+	g.prepare(c, c.verb+" client", r, nil)
+}
+
+// offer takes over what may be promised now: what the Backend can keep, and the gate's own.
+func (g *gate) offer() {
+	can := g.s.cfg.Backend.Extensions()
+	size := g.s.cfg.Limits.MessageSize
+	if can.SizeOffered && can.Size > 0 {
+		size = min(size, max(can.Size-sizeRoom, 1))
+	}
+	g.offered = mail.Extensions{
+		Pipelining: true, EnhancedStatusCodes: true, Chunking: true,
+		EightBitMIME: can.EightBitMIME, SMTPUTF8: can.SMTPUTF8, DSN: can.DSN,
+		StartTLS:    g.s.cfg.TLSMode == StartTLS && g.client.TLS == nil,
+		SizeOffered: true, Size: size,
+	}
+}
+
+// keywords are the lines of the reply to EHLO.
+func (g *gate) keywords() []string {
+	o := g.offered
+	all := []string{"PIPELINING", "SIZE " + strconv.FormatInt(o.Size, 10)}
+	add := func(on bool, keyword string) {
+		if on {
+			all = append(all, keyword)
+		}
+	}
+	add(o.EightBitMIME, "8BITMIME")
+	add(o.SMTPUTF8, "SMTPUTF8")
+	add(o.DSN, "DSN")
+	add(o.StartTLS, "STARTTLS")
+	// RFC 9422 §4.2
+	return append(all, "ENHANCEDSTATUSCODES", "CHUNKING", "LIMITS RCPTMAX="+strconv.Itoa(g.s.cfg.Limits.Recipients))
+}
