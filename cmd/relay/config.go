@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"example.org/relay/proto/control/v1"
+	"example.org/relay/relay/config"
+)
+
+func (a *app) checkConfig() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check-config",
+		Short: "Say all that is wrong with the configuration, or what it means",
+		Long: `Check the configuration: every problem at once, one on each line. Of a good one it
+says who may send where, and what in it has no effect in this version.`,
+		Example: "  relay check-config\n  relay check-config --config /etc/relay/config.toml --json",
+		Args:    noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			path, err := a.configPath()
+			if err != nil {
+				return err
+			}
+			cfg, err := config.Load(path)
+			var problems config.Problems
+			if err != nil && !errors.As(err, &problems) {
+				return err
+			}
+			if a.json {
+				return a.checkJSON(path, cfg, problems)
+			}
+			for _, p := range problems {
+				a.say("%s", p)
+			}
+			if len(problems) > 0 {
+				return fmt.Errorf("%s has %s", filepath.Base(path), count(len(problems), "problem"))
+			}
+			a.say("%s is good", filepath.Base(path))
+			for _, s := range relaying(cfg) {
+				a.say("  %s", s)
+			}
+			if not := cfg.NotInForce(); len(not) > 0 {
+				a.say("not in force in this version:")
+				for _, s := range not {
+					a.say("  %s", s)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) checkJSON(path string, cfg *config.Config, problems config.Problems) error {
+	s := checkShape{File: path, Good: len(problems) == 0, Problems: []problemShape{}, NotInForce: []string{}, Relaying: []string{}}
+	for _, p := range problems {
+		s.Problems = append(s.Problems, problemShape(p))
+	}
+	if cfg != nil {
+		s.NotInForce, s.Relaying = list(cfg.NotInForce()), relaying(cfg)
+	}
+	if err := a.printJSON(s); err != nil {
+		return err
+	}
+	if !s.Good {
+		return reported{problems}
+	}
+	return nil
+}
+
+// relaying says who may send where, and where it goes: what an operator wants to see twice
+// before a port is opened to the world.
+func relaying(cfg *config.Config) []string {
+	all := []string{"nobody may send to any domain: there is no [[accepted_domain]]"}
+	if names := cfg.Domains().Names(); len(names) > 0 {
+		all[0] = "everybody may send to " + strings.Join(names, ", ")
+	}
+	for _, p := range cfg.Networks.Relay {
+		switch p {
+		case netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0"):
+			all = append(all, "WARNING: "+p.String()+" may send to any domain, and that is everybody: an open relay")
+		default:
+			all = append(all, p.String()+" may send to any domain")
+		}
+	}
+	if f := cfg.FrontEnd; f != nil {
+		to := "next hop " + f.NextHop
+		if h, ok := cfg.NextHops[f.NextHop]; ok {
+			to += " (" + strings.Join(h.Addresses, ", then ") + ", TLS " + h.TLS + ")"
+		}
+		for _, l := range f.Listeners {
+			all = append(all, fmt.Sprintf("FrontEnd listens on %s (TLS %s) and passes mail on to %s", l.Address, l.TLS, to))
+		}
+	}
+	return all
+}
+
+func (a *app) reload() *cobra.Command {
+	var whatIf bool
+	c := &cobra.Command{
+		Use:   "reload",
+		Short: "Make the running relay read its configuration again",
+		Long: `Make the running relay read its configuration again, as SIGHUP does. All of it
+comes into force, for the sessions and transactions to come, or, where anything
+is wrong with it, nothing. Running sessions are not touched.`,
+		Example: "  relay check-config && relay reload",
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, cfg, err := a.dial()
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			if whatIf {
+				return a.wouldReload(cfg)
+			}
+			got, err := client.Reload(cmd.Context(), &controlv1.ReloadRequest{})
+			if err != nil {
+				return err
+			}
+			return a.showReload(got)
+		},
+	}
+	whatIfFlag(c, &whatIf)
+	return c
+}
+
+// wouldReload answers for the configuration only: what would change, the relay alone knows.
+func (a *app) wouldReload(cfg *config.Config) error {
+	if cfg == nil { // it was bad, which dial forgives
+		path, err := a.configPath()
+		if err == nil {
+			_, err = config.Load(path)
+		}
+		return err
+	}
+	if a.json {
+		return a.printJSON(reloadShape{Changed: []string{}, NeedsRestart: []string{}, WhatIf: true})
+	}
+	a.say("%s is good; the running relay would read it", filepath.Base(cfg.File))
+	return nil
+}
+
+func (a *app) showReload(r *controlv1.ReloadResponse) error {
+	if a.json {
+		return a.printJSON(reloadShape{Changed: list(r.GetChanged()), NeedsRestart: list(r.GetNeedsRestart())})
+	}
+	if len(r.GetChanged()) == 0 {
+		a.say("reloaded; nothing has changed")
+	} else {
+		a.say("reloaded; in force now: %s", strings.Join(r.GetChanged(), ", "))
+	}
+	if len(r.GetNeedsRestart()) > 0 {
+		a.say("needs a restart: %s", strings.Join(r.GetNeedsRestart(), ", "))
+	}
+	return nil
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
