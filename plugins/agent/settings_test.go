@@ -17,7 +17,7 @@ type testSettings struct {
 	Nested struct {
 		On bool `json:"on"`
 	} `json:"nested"`
-	bad bool `json:"bad"` // not exported: no setting
+	Bad bool `json:"-"`
 }
 
 func (s *testSettings) Validate() error {
