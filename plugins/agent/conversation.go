@@ -189,8 +189,7 @@ func (c *conversation) notify(ctx context.Context, e *agentv1.Event) {
 		s.rollBack(edits)
 	}
 	s.watching = false
-	s.undo = s.undo[:0]
-	s.turn++
+	s.nextTurn()
 }
 
 // decide runs a handler and adds its verdict to the frame.
@@ -209,9 +208,7 @@ func (c *conversation) decide(ctx context.Context, e *agentv1.Event) {
 		}
 	}
 	c.attachEdits(v, edits)
-	clear(s.undo)
-	s.undo = s.undo[:0]
-	s.turn++
+	s.nextTurn()
 }
 
 // attachEdits moves the edits to the verdict; those of a handler that failed are dropped.

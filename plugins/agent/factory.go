@@ -173,3 +173,6 @@ func (f *Factory) proto() *agentv1.Factory {
 		Permissions: f.permissions(), ChangesRecipientsAt: agentv1.EventType(f.rewritesAt),
 	}
 }
+
+// Name returns the factory's name.
+func (f Factory) Name() string { return f.name }

@@ -163,6 +163,13 @@ func (s *Session) rollBack(edits int) {
 	s.edits = s.edits[:edits]
 }
 
+// nextTurn ends a handler's turn: what it did stands, and its edits cannot be changed any more.
+func (s *Session) nextTurn() {
+	clear(s.undo)
+	s.undo = s.undo[:0]
+	s.turn++
+}
+
 // mayEdit panics where an edit of the message could not be sent: the handler's author has to
 // know, and a panic in a handler is reported as its failure.
 func (s *Session) mayEdit() {

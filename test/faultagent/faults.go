@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -54,10 +56,10 @@ func factories() []agent.Factory {
 		agent.New("connect", connect{}, agent.Describe("binds OnConnect")),
 		agent.New("data", data{}, agent.Describe("binds OnEndOfData")),
 	}
-	for name := range faults {
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
 		list = append(list, agent.Build(name, build(name), asks, agent.Describe("does its fault to every message")))
 	}
-	for name := range noises {
+	for _, name := range slices.Sorted(maps.Keys(noises)) {
 		list = append(list, agent.Build(name, build(name), asks, agent.Describe("makes noise")))
 	}
 	return list
