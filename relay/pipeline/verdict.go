@@ -95,7 +95,7 @@ func replyFor(k event.Kind, a event.Action, r reply.Reply) (reply.Reply, error) 
 		r.Lines = defaultReply(k, a).Lines
 	}
 	if err := checkReply(r, classes...); err != nil {
-		return reply.Reply{}, fmt.Errorf("reply of %s: %w", a, err)
+		return reply.Reply{}, fmt.Errorf("verdict %s: %w", a, err)
 	}
 	return r, nil
 }
@@ -123,4 +123,24 @@ func defaultReply(k event.Kind, a event.Action) reply.Reply {
 		return reply.New(451, reply.Enhanced{Subject: 7, Detail: 1}, "try again later")
 	}
 	return reply.New(250, reply.Enhanced{}, "ok") // the text for a code that came without one
+}
+
+// checkReply says why an agent's reply must not reach a client. Text beyond ASCII is for
+// clients that have asked for it (RFC 6531 §3.7.4.2), which an agent cannot know of all its
+// replies.
+func checkReply(r reply.Reply, classes ...int) error {
+	if err := reply.Check(r, classes...); err != nil {
+		return err
+	}
+	if r.Code/10%10 > 5 { // RFC 5321 §4.2: Reply-code
+		return fmt.Errorf("reply code %d: its second digit must be from 0 to 5", r.Code)
+	}
+	for _, l := range r.Lines {
+		for i := range len(l) {
+			if l[i] > '~' {
+				return fmt.Errorf("reply line %.40q: must be printable ASCII", l)
+			}
+		}
+	}
+	return nil
 }
