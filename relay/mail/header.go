@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"strings"
 )
 
 // Header is the header section of a message as it came, byte for byte. Edits are
@@ -61,37 +60,52 @@ func fieldEnd(raw []byte) int {
 
 // Name returns the field's name as it is written, without white space before the
 // colon, or "" where the line cannot be read as a field (RFC 5322 §2.2, §4.5).
-func (f Field) Name() string {
-	i := bytes.IndexByte(f.Raw, ':')
-	if i <= 0 {
-		return ""
-	}
-	name := bytes.TrimRight(f.Raw[:i], " \t")
+func (f Field) Name() string { return string(f.Raw[:f.nameLen()]) }
+
+// nameLen returns how long the name is, 0 where there is none.
+func (f Field) nameLen() int {
+	name := bytes.TrimRight(f.Raw[:max(0, bytes.IndexByte(f.Raw, ':'))], " \t")
 	for _, c := range name {
 		if c <= ' ' || c >= 0x7f {
-			return ""
+			return 0
 		}
 	}
-	return string(name)
+	return len(name)
 }
 
 // Is reports whether the field has this name, whatever the case.
 func (f Field) Is(name string) bool {
 	raw := f.Raw
-	if len(raw) <= len(name) || !strings.EqualFold(string(raw[:len(name)]), name) {
+	if name == "" || len(raw) <= len(name) {
 		return false
 	}
-	rest := bytes.TrimLeft(raw[len(name):], " \t")
+	for i := range len(name) {
+		if lower(raw[i]) != lower(name[i]) {
+			return false
+		}
+	}
+	rest := raw[len(name):]
+	for len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
+		rest = rest[1:]
+	}
 	return len(rest) > 0 && rest[0] == ':'
+}
+
+// lower is the small letter of an ASCII one: other characters are not in a name.
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 // Value returns what follows the colon, folding included, without the last line end;
 // nil where the line cannot be read as a field.
 func (f Field) Value() []byte {
-	i := bytes.IndexByte(f.Raw, ':')
-	if i < 0 {
+	if f.nameLen() == 0 {
 		return nil
 	}
+	i := bytes.IndexByte(f.Raw, ':')
 	return bytes.TrimSuffix(bytes.TrimSuffix(f.Raw[i+1:], []byte{'\n'}), []byte{'\r'})
 }
 
