@@ -1,0 +1,95 @@
+package agents
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"example.org/relay/relay/event"
+)
+
+// Agent is one installed agent. It stays the same over restarts, swaps, and disabling and
+// enabling again. Safe for concurrent use.
+type Agent struct {
+	host  *Host
+	log   *slog.Logger
+	entry atomic.Pointer[Entry]
+	sup   atomic.Pointer[supervisor] // never nil; one that is over while the agent is disabled
+	stats stats
+	gen   atomic.Uint64
+}
+
+func newAgent(h *Host, e Entry) *Agent {
+	a := &Agent{host: h, log: h.log.With("agent", e.Name, "service", string(e.Service))}
+	a.entry.Store(&e)
+	off := a.supervisor(nil)
+	off.state = stateStopped
+	off.stop()
+	close(off.done)
+	a.sup.Store(off)
+	return a
+}
+
+func (a *Agent) supervisor(s *spec) *supervisor {
+	v := newSupervisor(s, a.log, &a.stats, &a.gen)
+	v.onRebind = func() { a.host.onChange(a.Service()) }
+	v.launch = a.host.launcher(a, v)
+	return v
+}
+
+// Name returns the name it is installed by: its namespace in the bags.
+func (a *Agent) Name() string { return a.entry.Load().Name }
+
+// Service returns the transport service it is installed for.
+func (a *Agent) Service() event.Role { return a.entry.Load().Service }
+
+// Subscriptions returns the events it is bound to now: what its process said at Configure,
+// or, while there is none, at install.
+func (a *Agent) Subscriptions() []event.Subscription {
+	if bound := a.sup.Load().subscriptions(); bound != nil {
+		return bound
+	}
+	return a.entry.Load().Described.Subscriptions
+}
+
+// Granted returns what it may do.
+func (a *Agent) Granted() event.Permissions { return a.entry.Load().Granted }
+
+// ChangesRecipientsAt returns the latest event at which it edits recipients; 0 if it has
+// declared none.
+func (a *Agent) ChangesRecipientsAt() event.Kind { return a.entry.Load().Described.ChangesRecipientsAt }
+
+// Timeout returns its time for one event.
+func (a *Agent) Timeout() time.Duration {
+	if t := a.entry.Load().Timeout; t > 0 {
+		return t
+	}
+	return a.host.defaults.Load().Timeout
+}
+
+// OnFailure returns what its failure means: tempfail or continue.
+func (a *Agent) OnFailure() string {
+	if p := a.entry.Load().OnFailure; p != "" {
+		return p
+	}
+	return a.host.defaults.Load().OnFailure
+}
+
+// Open begins the agent's part in a session. Nothing is sent yet.
+func (a *Agent) Open(sessionID string) *Conversation {
+	s := a.sup.Load()
+	s.open.Add(1)
+	return &Conversation{agent: a, sup: s, session: sessionID}
+}
+
+// Fault counts and logs a fault that only the pipeline could find: an edit that cannot be
+// made, a verdict that the event does not have. It weighs as one of the protocol.
+func (a *Agent) Fault(session string, at event.Kind, err error) {
+	a.log.Warn("agent broke the contract", "session", session, "event", at.String(), "error", err)
+	a.sup.Load().failure(protocolFault{err})
+}
+
+// protocolFault makes any error one of the protocol.
+type protocolFault struct{ error }
+
+func (protocolFault) Is(target error) bool { return target == event.ErrProtocol }

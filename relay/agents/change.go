@@ -1,0 +1,329 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"example.org/relay/relay/event"
+)
+
+// Target names an installed agent.
+type Target struct {
+	Name    string
+	Service string // empty: the one service that has the name
+	WhatIf  bool   // check everything, change nothing
+}
+
+// drainPatience is how long sessions may go on with an agent that was disabled: as long as a
+// client may keep a transaction open.
+const drainPatience = 10 * time.Minute
+
+// locate returns the agent that is meant and its place in the registry.
+func (h *Host) locate(t Target) (*Agent, int, error) {
+	var role event.Role
+	if t.Service != "" {
+		var err error
+		if role, err = event.ParseRole(t.Service); err != nil {
+			return nil, 0, err
+		}
+	}
+	var found *Agent
+	for _, a := range h.list() {
+		e := a.entry.Load()
+		if !strings.EqualFold(e.Name, t.Name) || role != "" && e.Service != role {
+			continue
+		}
+		if found != nil {
+			return nil, 0, fmt.Errorf("agent %s is installed for %s and %s: name one with --transport-service", e.Name, found.Service(), e.Service)
+		}
+		found = a
+	}
+	if found == nil {
+		return nil, 0, h.notFound(t.Name, role)
+	}
+	return found, find(h.registry.entries, found.Name(), found.Service()), nil
+}
+
+func (h *Host) notFound(name string, role event.Role) error {
+	where := ""
+	if role != "" {
+		where = " for " + string(role)
+	}
+	var names []string
+	for _, a := range h.list() {
+		names = append(names, a.Name()+" ("+string(a.Service())+")")
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("no agent %q is installed%s; none is at all", name, where)
+	}
+	return fmt.Errorf("no agent %q is installed%s; installed: %s", name, where, strings.Join(names, ", "))
+}
+
+// Enable starts the agent and, once it is ready, puts it in force for the transactions that
+// begin from then on. Where it does not start nothing has changed.
+func (h *Host) Enable(ctx context.Context, t Target) (Info, []string, error) {
+	h.change.Lock()
+	defer h.change.Unlock()
+	a, at, err := h.locate(t)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	entries := h.registry.Entries()
+	e := &entries[at]
+	if e.Enabled {
+		return a.info(e, priority(entries, e)), []string{fmt.Sprintf("Agent %s is enabled already.", e.Name)}, nil
+	}
+	if !h.serves(e.Service) {
+		return Info{}, nil, fmt.Errorf("agent %s: transport service %s is not configured; configured: %s", e.Name, e.Service, roleNames(h.options.Services))
+	}
+	e.Enabled = true
+	v := a.supervisor(h.spec(*e))
+	inst, err := v.launch(ctx, v.spec, a.gen.Add(1))
+	if err != nil {
+		return Info{}, nil, err
+	}
+	if t.WhatIf || h.options.Offline {
+		inst.stop()
+	}
+	if t.WhatIf {
+		return a.info(e, priority(entries, e)), nil, nil
+	}
+	if err := h.registry.replace(entries); err != nil {
+		inst.stop()
+		return Info{}, nil, err
+	}
+	if !h.options.Offline {
+		v.mu.Lock()
+		v.adopt(inst, v.spec)
+		v.bound = inst.terms.Load().subs
+		v.mu.Unlock()
+		a.sup.Store(v)
+		go v.run()
+	}
+	h.sync()
+	h.onChange(e.Service)
+	return a.info(e, priority(entries, e)), nil, nil
+}
+
+// Disable takes the agent out of the transactions that begin from then on; running ones keep
+// it to their end. With now it is cut off at once: calls in flight give event.ErrDetached.
+func (h *Host) Disable(_ context.Context, t Target, now bool) (Info, []string, error) {
+	h.change.Lock()
+	defer h.change.Unlock()
+	a, at, err := h.locate(t)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	entries := h.registry.Entries()
+	e := &entries[at]
+	if !e.Enabled {
+		if now && !t.WhatIf {
+			a.sup.Load().halt(0) // it may still be finishing
+		}
+		return a.info(e, priority(entries, e)), []string{fmt.Sprintf("Agent %s is disabled already.", e.Name)}, nil
+	}
+	e.Enabled = false
+	if t.WhatIf {
+		return a.info(e, priority(entries, e)), nil, nil
+	}
+	if err := h.registry.replace(entries); err != nil {
+		return Info{}, nil, err
+	}
+	h.sync()
+	h.onChange(e.Service)
+	notes := h.release(a, now)
+	return a.info(e, priority(entries, e)), notes, nil
+}
+
+// release ends the agent's process when nobody needs it any more, or now.
+func (h *Host) release(a *Agent, now bool) (notes []string) {
+	v := a.sup.Load()
+	if now {
+		v.halt(0)
+		return nil
+	}
+	if n := v.open.Load(); n > 0 {
+		notes = append(notes, fmt.Sprintf("%d running sessions keep agent %s for their present transaction; --now cuts them off.", n, a.Name()))
+	}
+	h.ending.Go(func() { v.drain(h.ctx, drainPatience) })
+	return notes
+}
+
+// Uninstall disables the agent and removes it from the registry. The files it kept stay.
+func (h *Host) Uninstall(_ context.Context, t Target) (Info, []string, error) {
+	h.change.Lock()
+	defer h.change.Unlock()
+	a, at, err := h.locate(t)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	entries := h.registry.Entries()
+	e := entries[at]
+	info := a.info(&e, priority(entries, &e))
+	if t.WhatIf {
+		return info, nil, nil
+	}
+	if err := h.registry.replace(slices.Delete(entries, at, at+1)); err != nil {
+		return Info{}, nil, err
+	}
+	h.sync()
+	h.onChange(e.Service)
+	notes := h.release(a, false)
+	if files, err := os.ReadDir(h.shop.home(&e)); err == nil && len(files) > 0 {
+		notes = append(notes, fmt.Sprintf("The files that agent %s kept stay in %s.", e.Name, h.shop.home(&e)))
+	}
+	a.log.Info("agent uninstalled")
+	return info, notes, nil
+}
+
+// SetRequest is what Set is asked for. A nil field stays as it is.
+type SetRequest struct {
+	Target
+	Priority     *int           // 1 runs first
+	Timeout      *time.Duration // 0: the default
+	OnFailure    *string        // tempfail, continue; empty: the default
+	SettingsTOML *[]byte        // empty: none
+	SettingsPath *string
+	Path         *string // absolute; the same again takes a new file over
+}
+
+// maxTimeout is less than the patience of clients (RFC 5321 §4.5.3.2: 5 minutes a command).
+const maxTimeout = 4 * time.Minute
+
+// Set changes an agent, all of the request or nothing. A new program or new settings are in
+// force for the next event; a running agent's calls in flight finish on the old process.
+func (h *Host) Set(ctx context.Context, q SetRequest) (Info, []string, error) {
+	h.change.Lock()
+	defer h.change.Unlock()
+	a, at, err := h.locate(q.Target)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	entries := h.registry.Entries()
+	e := &entries[at]
+	old := *e
+	if err := q.apply(e); err != nil {
+		return Info{}, nil, fmt.Errorf("agent %s: %w", e.Name, err)
+	}
+	s := h.spec(*e)
+	var notes []string
+	newProgram := q.Path != nil
+	if newProgram || q.SettingsTOML != nil {
+		if err := h.try(ctx, a, s, newProgram); err != nil {
+			return Info{}, nil, err
+		}
+		*e = s.Entry
+		notes = append(notes, newPermissions(&old, e)...)
+	}
+	var clamped []string
+	entries, clamped = move(entries, at, q.Priority)
+	notes = append(notes, clamped...)
+	e = &entries[find(entries, old.Name, old.Service)]
+	if q.WhatIf {
+		return a.info(e, priority(entries, e)), notes, nil
+	}
+	before := h.registry.Entries()
+	if err := h.registry.replace(entries); err != nil {
+		return Info{}, nil, err
+	}
+	if err := h.take(ctx, a, s, newProgram, q.SettingsTOML != nil); err != nil {
+		return Info{}, nil, errors.Join(err, h.registry.replace(before))
+	}
+	h.sync()
+	h.onChange(e.Service)
+	return a.info(e, priority(entries, e)), notes, nil
+}
+
+// apply puts what is asked for into the entry.
+func (q *SetRequest) apply(e *Entry) (err error) {
+	if q.Timeout != nil {
+		if *q.Timeout < 0 || *q.Timeout > maxTimeout {
+			return fmt.Errorf("timeout %s: must be from 0s, the default, to %s", *q.Timeout, maxTimeout)
+		}
+		e.Timeout = *q.Timeout
+	}
+	if q.OnFailure != nil {
+		if err := checkOnFailure(*q.OnFailure); err != nil {
+			return err
+		}
+		e.OnFailure = *q.OnFailure
+	}
+	if q.SettingsTOML != nil {
+		if e.Settings, err = settingsJSON(*q.SettingsTOML); err != nil {
+			return fmt.Errorf("settings: %w", err)
+		}
+		e.SettingsPath = ""
+	}
+	if q.SettingsPath != nil {
+		e.SettingsPath = *q.SettingsPath
+	}
+	if q.Path != nil {
+		if e.SHA256, err = digest(*q.Path); err != nil {
+			return err
+		}
+		e.Path = *q.Path
+	}
+	return nil
+}
+
+// try asks a process of the spec whether it takes what is to be set: the running one, or for
+// a new program, or where none runs, one that is started for it.
+func (h *Host) try(ctx context.Context, a *Agent, s *spec, newProgram bool) error {
+	inst := a.sup.Load().cur.Load()
+	if newProgram || inst == nil {
+		return h.shop.probe(ctx, s, a.log)
+	}
+	_, _, err := s.configure(ctx, inst, s.request(inst.generation, "", true, h.shop.home(&s.Entry)))
+	return err
+}
+
+// take puts the spec in force where the agent is enabled.
+func (h *Host) take(ctx context.Context, a *Agent, s *spec, newProgram, newSettings bool) error {
+	v := a.sup.Load()
+	switch {
+	case !s.Enabled || h.options.Offline || !h.serves(s.Service):
+		return nil
+	case newProgram:
+		return v.swap(ctx, s)
+	case newSettings:
+		return v.reconfigure(ctx, s, h.shop.home(&s.Entry))
+	}
+	return nil
+}
+
+// newPermissions names what a new program may do that the old one might not.
+func newPermissions(old, now *Entry) []string {
+	if added := now.Granted &^ old.Granted; added != 0 {
+		return []string{fmt.Sprintf("Agent %s asks for more than before and is granted it: %s.", now.Name, strings.Join(added.List(), ", "))}
+	}
+	return nil
+}
+
+// move puts the entry at the place among those of its service, from 1, that is wanted.
+func move(entries []Entry, at int, to *int) ([]Entry, []string) {
+	if to == nil {
+		return entries, nil
+	}
+	e := entries[at]
+	first, count := -1, 0
+	for i := range entries {
+		if entries[i].Service == e.Service {
+			if first < 0 {
+				first = i
+			}
+			count++
+		}
+	}
+	var notes []string
+	n := min(max(*to, 1), count)
+	if n != *to {
+		notes = append(notes, fmt.Sprintf("Priority %d is out of range: agent %s has priority %d of %d.", *to, e.Name, n, count))
+	}
+	entries = slices.Delete(entries, at, at+1)
+	return slices.Insert(entries, first+n-1, e), notes
+}

@@ -1,0 +1,217 @@
+package agents
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// forker starts children from one OS thread that lives as long as it does: PR_SET_PDEATHSIG
+// fires when the thread that forked ends, not the process.
+type forker struct {
+	work chan func()
+	done chan struct{}
+}
+
+func newForker() *forker {
+	f := &forker{work: make(chan func()), done: make(chan struct{})}
+	go func() {
+		defer close(f.done)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		for do := range f.work {
+			do()
+		}
+	}()
+	return f
+}
+
+func (f *forker) start(cmd *exec.Cmd) (err error) {
+	done := make(chan struct{})
+	f.work <- func() {
+		err = cmd.Start()
+		close(done)
+	}
+	<-done
+	return err
+}
+
+// close ends the thread. No child may be alive any more.
+func (f *forker) close() {
+	close(f.work)
+	<-f.done
+}
+
+// child is one agent process, as go-plugin's runner.Runner. go-plugin sees of its output the
+// first line of stdout only, which is the handshake: its own readers stop for ever at a line
+// over 64 KiB, and its parser of stderr can be crashed by a line of JSON.
+type child struct {
+	cmd    *exec.Cmd
+	forker *forker
+	out    func(stream string) io.WriteCloser // where the lines of stdout and stderr go
+
+	hello  *io.PipeReader // the handshake, then the end
+	exited chan struct{}  // closed when the process is reaped and its group killed
+	err    error          // after exited: how it ended; nil for exit status 0
+
+	mu     sync.Mutex
+	id     int  // the process's id; 0: not started
+	reaped bool // Invariant: while false, id is ours and may be signalled.
+	doomed bool // it was killed, perhaps before it was started
+}
+
+// maxHandshake is more than any handshake without a certificate has.
+const maxHandshake = 4096
+
+// drainTime is how long output is read after the process ended: a grandchild may hold the pipe.
+const drainTime = 200 * time.Millisecond
+
+func newChild(f *forker, path, dir string, out func(string) io.WriteCloser) *child {
+	cmd := &exec.Cmd{Path: path, Args: []string{path}, Dir: dir}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return &child{cmd: cmd, forker: f, out: out, exited: make(chan struct{})}
+}
+
+// Start starts the process and the readers of its output.
+func (c *child) Start(context.Context) error {
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, outR.Close(), outW.Close())
+	}
+	// Files, not writers: exec.Cmd.Wait would wait for grandchildren that inherited them.
+	c.cmd.Stdout, c.cmd.Stderr = outW, errW
+	err = c.fork()
+	outW.Close()
+	errW.Close()
+	if err != nil {
+		outR.Close()
+		errR.Close()
+		return err
+	}
+	hello, helloW := io.Pipe()
+	c.hello = hello
+	var readers sync.WaitGroup
+	readers.Go(func() { c.readStdout(outR, helloW) })
+	readers.Go(func() { readLines(errR, c.out("stderr")) })
+	go c.reap(&readers, outR, errR)
+	return nil
+}
+
+func (c *child) fork() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.doomed {
+		return context.Canceled
+	}
+	if err := c.forker.start(c.cmd); err != nil {
+		return err
+	}
+	c.id = c.cmd.Process.Pid
+	return nil
+}
+
+// readStdout gives the first line to the handshake and the rest to the log.
+func (c *child) readStdout(r io.Reader, hello *io.PipeWriter) {
+	buffered := bufio.NewReaderSize(r, maxHandshake)
+	line, err := buffered.ReadSlice('\n')
+	if err == nil || len(line) > 0 {
+		_, _ = hello.Write(line) // fails only when nobody waits for it any more
+	}
+	hello.Close()
+	readLines(buffered, c.out("stdout"))
+}
+
+func readLines(r io.Reader, w io.WriteCloser) {
+	_, _ = io.Copy(w, r) // ends with the process; nothing to be done about it
+	w.Close()
+}
+
+// reap waits for the process. The group is killed before the process is reaped, while its
+// pid, which is the group's id, cannot be another's yet.
+func (c *child) reap(readers *sync.WaitGroup, pipes ...*os.File) {
+	for {
+		err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	c.mu.Lock()
+	_ = unix.Kill(-c.cmd.Process.Pid, unix.SIGKILL) // no group left is no fault
+	c.err = c.cmd.Wait()
+	c.reaped = true
+	c.mu.Unlock()
+	for _, p := range pipes {
+		_ = p.SetReadDeadline(time.Now().Add(drainTime))
+	}
+	readers.Wait()
+	for _, p := range pipes {
+		p.Close()
+	}
+	close(c.exited)
+}
+
+// Kill kills the process and all in its group.
+func (c *child) Kill(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.doomed = true
+	if c.reaped || c.id == 0 {
+		return nil
+	}
+	if err := unix.Kill(-c.id, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kill process group %d: %w", c.id, err)
+	}
+	return nil
+}
+
+// Wait waits until the process is reaped.
+func (c *child) Wait(context.Context) error {
+	<-c.exited
+	return c.err
+}
+
+// Stdout is the handshake.
+func (c *child) Stdout() io.ReadCloser { return c.hello }
+
+// Stderr is empty: go-plugin must not parse it.
+func (c *child) Stderr() io.ReadCloser { return io.NopCloser(eof{}) }
+
+type eof struct{}
+
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }
+
+// Name is the program's path, ID the process's id.
+func (c *child) Name() string { return c.cmd.Path }
+
+// ID returns the process's id.
+func (c *child) ID() string { return strconv.Itoa(c.pid()) }
+
+func (c *child) pid() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.id
+}
+
+// Diagnose adds nothing to go-plugin's error.
+func (c *child) Diagnose(context.Context) string { return "" }
+
+// PluginToHost and HostToPlugin translate no addresses: the agent sees our file system.
+func (c *child) PluginToHost(network, addr string) (string, string, error) { return network, addr, nil }
+
+// HostToPlugin translates nothing.
+func (c *child) HostToPlugin(network, addr string) (string, string, error) { return network, addr, nil }

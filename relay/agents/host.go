@@ -1,0 +1,179 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.org/relay/relay/event"
+)
+
+// Options say where a Host works and for whom.
+type Options struct {
+	// Registry is what OpenRegistry gave; it stays the caller's to close, after the Host.
+	Registry *Registry
+	// Services are the configured ones: agents are installed for no other.
+	Services []event.Role
+	Defaults
+	Log     *slog.Logger
+	Version string // of the relay
+	// OnChange is called, if set, when the agents of a service, their order or what governs
+	// their use have changed: the pipeline is to be built again of Enabled. It is called from
+	// any goroutine and must not call back into an operation that changes agents.
+	OnChange func(event.Role)
+	// Offline: no relay runs. Agents are started only to try them.
+	Offline bool
+}
+
+// Defaults are what agents take from the configuration.
+type Defaults struct {
+	Hostname  string
+	Domains   []string // accepted: "example.org", "*.example.org"
+	Timeout   time.Duration
+	OnFailure string // tempfail or continue
+}
+
+// Host is all installed agents with the processes of those that are enabled. Safe for
+// concurrent use; operations that change something run one after the other and never hold
+// up mail.
+type Host struct {
+	options  Options
+	log      *slog.Logger
+	shop     *workshop
+	defaults atomic.Pointer[Defaults]
+	onChange func(event.Role)
+
+	change   sync.Mutex // held by an operation, also while processes start
+	registry *Registry  // guarded by change
+	ending   sync.WaitGroup
+
+	ctx  context.Context // ends with Close
+	stop context.CancelFunc
+
+	mu     sync.RWMutex // held for moments only
+	agents []*Agent     // by service, then priority
+}
+
+// DefaultTimeout is an agent's time for an event where nothing else is said.
+const DefaultTimeout = 10 * time.Second
+
+// New makes the Host of a registry. Nothing is started yet.
+func New(o Options) (*Host, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.OnChange == nil || o.Offline {
+		o.OnChange = func(event.Role) {}
+	}
+	shop, err := newWorkshop(o.Registry.Dir(), o.Log)
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{options: o, log: o.Log, shop: shop, registry: o.Registry, onChange: o.OnChange}
+	h.ctx, h.stop = context.WithCancel(context.Background())
+	h.setDefaults(o.Defaults)
+	for _, e := range o.Registry.Entries() {
+		h.agents = append(h.agents, newAgent(h, e))
+	}
+	return h, nil
+}
+
+func (h *Host) setDefaults(d Defaults) {
+	if d.Timeout <= 0 {
+		d.Timeout = DefaultTimeout
+	}
+	if d.OnFailure == "" {
+		d.OnFailure = "tempfail"
+	}
+	h.defaults.Store(&d)
+}
+
+// Start starts the enabled agents of the configured services, all at the same time, without
+// waiting for them: events wait, within their limit, for an agent that is starting. One that
+// cannot start is tried again and again.
+func (h *Host) Start() {
+	h.change.Lock()
+	defer h.change.Unlock()
+	if h.options.Offline || h.ctx.Err() != nil {
+		return
+	}
+	for _, a := range h.list() {
+		e := a.entry.Load()
+		if !e.Enabled || !h.serves(e.Service) {
+			continue
+		}
+		v := a.supervisor(h.spec(*e))
+		a.sup.Store(v)
+		go v.run()
+	}
+}
+
+// Enabled returns the enabled agents of a service, the first to run first.
+func (h *Host) Enabled(role event.Role) []*Agent {
+	var all []*Agent
+	for _, a := range h.list() {
+		if e := a.entry.Load(); e.Service == role && e.Enabled {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// Update takes new defaults over: running agents are told the accepted domains. An agent that
+// refuses them goes on with the old ones and is named in the error.
+func (h *Host) Update(ctx context.Context, d Defaults) error {
+	h.change.Lock()
+	defer h.change.Unlock()
+	old := *h.defaults.Load()
+	h.setDefaults(d)
+	told := old.Hostname == d.Hostname && slices.Equal(old.Domains, d.Domains)
+	var problems []error
+	for _, a := range h.list() {
+		if e := a.entry.Load(); e.Enabled && !told && !h.options.Offline && h.serves(e.Service) {
+			problems = append(problems, a.sup.Load().reconfigure(ctx, h.spec(*e), h.shop.home(e)))
+		}
+	}
+	for _, role := range h.options.Services {
+		h.onChange(role)
+	}
+	return errors.Join(problems...)
+}
+
+// Close ends all agents, politely but within little more than two seconds. Nothing of them
+// is left then: no process, no goroutine, no socket.
+func (h *Host) Close() error {
+	h.stop()
+	h.change.Lock()
+	defer h.change.Unlock()
+	var all sync.WaitGroup
+	for _, a := range h.list() {
+		all.Go(func() { a.sup.Load().halt(politeTime) })
+	}
+	all.Wait()
+	h.ending.Wait()
+	return h.shop.close()
+}
+
+func (h *Host) list() []*Agent {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.agents
+}
+
+func (h *Host) serves(role event.Role) bool { return slices.Contains(h.options.Services, role) }
+
+func (h *Host) spec(e Entry) *spec {
+	d := h.defaults.Load()
+	return &spec{Entry: e, hostname: d.Hostname, version: h.options.Version, domains: d.Domains}
+}
+
+// launcher is how the supervisor of an agent starts a process.
+func (h *Host) launcher(a *Agent, v *supervisor) launcher {
+	return func(ctx context.Context, s *spec, generation uint64) (*instance, error) {
+		return h.shop.launch(ctx, s, generation, a.log, v.heard)
+	}
+}

@@ -1,0 +1,100 @@
+package agents
+
+import (
+	"strings"
+	"time"
+
+	"example.org/relay/relay/event"
+)
+
+// Info is what get-agent shows of an agent.
+type Info struct {
+	Name                string
+	Service             event.Role
+	Priority            int // 1 runs first
+	Enabled             bool
+	Path                string
+	SHA256              string
+	Factory             string
+	Version             string
+	Description         string
+	Events              []event.Kind // in firing order
+	Notifies            []event.Kind // the events among them it only watches
+	ChangesRecipientsAt event.Kind   // 0: none declared
+	Permissions         event.Permissions
+	Timeout             time.Duration // in force
+	OnFailure           string        // in force
+	SettingsPath        string
+	State               string // running, starting, backing-off, stopped, failed
+	Problem             string // why it is not running, or what went wrong last
+	PID                 int    // 0: not running
+	Generation          uint64
+	Calls               uint64 // verdicts asked for since the relay started
+	Failures            uint64 // answered by the failure policy
+	Crashes             uint64
+	Isolation           string
+	Started             time.Time // zero: not running
+}
+
+// Get returns the agents of this name and service, by service, then priority. Empty: all.
+func (h *Host) Get(name, service string) ([]Info, error) {
+	var role event.Role
+	if service != "" {
+		var err error
+		if role, err = event.ParseRole(service); err != nil {
+			return nil, err
+		}
+	}
+	var all []Info
+	priority := make(map[event.Role]int)
+	for _, a := range h.list() {
+		e := a.entry.Load()
+		priority[e.Service]++
+		if (name == "" || strings.EqualFold(e.Name, name)) && (role == "" || e.Service == role) {
+			all = append(all, a.info(e, priority[e.Service]))
+		}
+	}
+	if len(all) == 0 && name != "" {
+		return nil, h.notFound(name, role)
+	}
+	return all, nil
+}
+
+// info describes the agent as the entry has it, which may be one that is only considered.
+func (a *Agent) info(e *Entry, priority int) Info {
+	d := a.host.defaults.Load()
+	i := Info{
+		Name: e.Name, Service: e.Service, Priority: priority, Enabled: e.Enabled, Path: e.Path, SHA256: e.SHA256,
+		Factory: e.Factory, Version: e.Described.Version, Description: e.Described.Description,
+		ChangesRecipientsAt: e.Described.ChangesRecipientsAt, Permissions: e.Granted,
+		Timeout: e.Timeout, OnFailure: e.OnFailure, SettingsPath: e.SettingsPath,
+		Calls: a.stats.calls.Load(), Failures: a.stats.failures.Load(), Crashes: a.stats.crashes.Load(),
+		Generation: a.gen.Load(), Isolation: Isolation,
+	}
+	if i.Timeout == 0 {
+		i.Timeout = d.Timeout
+	}
+	if i.OnFailure == "" {
+		i.OnFailure = d.OnFailure
+	}
+	for _, k := range event.Kinds() {
+		for _, s := range e.Described.Subscriptions {
+			if s.Kind != k {
+				continue
+			}
+			i.Events = append(i.Events, k)
+			if s.Notify {
+				i.Notifies = append(i.Notifies, k)
+			}
+		}
+	}
+	state, problem, inst := a.sup.Load().snapshot()
+	i.State, i.Problem = state, problem
+	if inst != nil {
+		i.PID, i.Started, i.Generation = inst.pid, inst.started, inst.generation
+		if v := inst.terms.Load().version; v != "" {
+			i.Version = v
+		}
+	}
+	return i
+}

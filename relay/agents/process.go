@@ -1,0 +1,251 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+
+	agentv1 "example.org/relay/proto/agent/v1"
+)
+
+// Times of a start and an end.
+const (
+	handshakeTime = 10 * time.Second
+	configureTime = 5 * time.Second
+	politeTime    = 2 * time.Second // from the request to end to SIGKILL
+)
+
+// Isolation is what get-agent says of how an agent is kept from the relay's own data.
+const Isolation = "not isolated: runs with the relay's own uid"
+
+// workshop is what all processes of a host share: the thread that starts them and the
+// directories they live in.
+type workshop struct {
+	forker   *forker
+	log      *slog.Logger
+	stateDir string // absolute
+	sockets  string // directory of the processes' own directories; mode 0700
+	serial   atomic.Uint64
+	running  sync.WaitGroup // processes that are not wholly gone
+}
+
+// maxSocketPath is less than sun_path takes (108 with its NUL).
+const maxSocketPath = 100
+
+// newWorkshop makes the directory of sockets, in the state directory if paths there are
+// short enough for unix sockets. What another host has left there is removed: the lock on
+// the state directory says that it is not running.
+func newWorkshop(stateDir string, log *slog.Logger) (*workshop, error) {
+	w := &workshop{log: log, stateDir: stateDir, sockets: filepath.Join(stateDir, "sockets")}
+	const inside = "/1234567/plugin1234567890"
+	if len(w.sockets)+len(inside) > maxSocketPath {
+		base := os.Getenv("XDG_RUNTIME_DIR")
+		if base == "" || len(base)+len("/relay-1234567890")+len(inside) > maxSocketPath {
+			base = os.TempDir()
+		}
+		dir, err := os.MkdirTemp(base, "relay-")
+		if err != nil {
+			return nil, fmt.Errorf("directory for agents' sockets: %w", err)
+		}
+		w.sockets = dir
+	} else if err := errors.Join(os.RemoveAll(w.sockets), os.MkdirAll(w.sockets, 0o700)); err != nil {
+		return nil, fmt.Errorf("directory for agents' sockets: %w", err)
+	}
+	w.forker = newForker()
+	return w, nil
+}
+
+// close waits until all processes are gone and removes what they lived in.
+func (w *workshop) close() error {
+	w.running.Wait()
+	w.forker.close()
+	return os.RemoveAll(w.sockets)
+}
+
+// process is one running agent program and the connection to it.
+type process struct {
+	agentv1.AgentServiceClient
+	child  *child // set before the program is started
+	client *plugin.Client
+	dir    string // its own: socket, scratch, TMPDIR
+	ended  func() // releases dir and the workshop
+	once   sync.Once
+}
+
+// start runs the program and does the handshake. Each start needs a plugin.Client of its
+// own: one that was started or has failed cannot be used again.
+func (w *workshop) start(ctx context.Context, name, home, path string, log *slog.Logger) (*process, error) {
+	dir := filepath.Join(w.sockets, strconv.FormatUint(w.serial.Add(1), 10))
+	p := &process{dir: dir}
+	for _, d := range []string{dir, p.scratch(), home} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, fmt.Errorf("agent %s: %w", name, err)
+		}
+	}
+	w.running.Add(1)
+	p.ended = func() {
+		if err := os.RemoveAll(dir); err != nil {
+			w.log.Warn("directory of an ended agent stays", "agent", name, "error", err)
+		}
+		w.running.Done()
+	}
+	out := func(stream string) io.WriteCloser { return newLineLog(log.With("stream", stream)) }
+	p.child = newChild(w.forker, path, home, out)
+	p.client = plugin.NewClient(w.clientConfig(p, home, out))
+	defer context.AfterFunc(ctx, p.kill)() // go-plugin's start knows no context
+	if err := p.dispense(); err != nil {
+		p.end(0)
+		return nil, fmt.Errorf("agent %s: %s did not start as an agent: %w", name, path, p.explain(err))
+	}
+	return p, nil
+}
+
+func (p *process) scratch() string { return filepath.Join(p.dir, "tmp") }
+
+func (w *workshop) clientConfig(p *process, home string, out func(string) io.WriteCloser) *plugin.ClientConfig {
+	// Off on the logger that Named returns is the only thing that keeps go-plugin from
+	// parsing; ours gives it no lines either.
+	quiet := hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard})
+	return &plugin.ClientConfig{
+		HandshakeConfig: plugin.HandshakeConfig{
+			ProtocolVersion:  agentv1.ProtocolVersion,
+			MagicCookieKey:   agentv1.MagicCookieKey,
+			MagicCookieValue: agentv1.MagicCookieValue,
+		},
+		Plugins:          plugin.PluginSet{agentv1.PluginName: dispenser{}},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		StartTimeout:     handshakeTime,
+		SkipHostEnv:      true,
+		Logger:           quiet,
+		SyncStdout:       out("stdout"),
+		SyncStderr:       out("stderr"),
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: p.dir},
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
+			p.child.cmd.Env = append(spec.Env, environment(home, p)...)
+			return p.child, nil
+		},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(agentv1.MaxFrameBytes)),
+			grpc.WithStaticStreamWindowSize(1 << 20),
+			grpc.WithStaticConnWindowSize(4 << 20),
+			grpc.WithReadBufferSize(64 << 10),
+			grpc.WithWriteBufferSize(64 << 10),
+			grpc.WithDisableServiceConfig(),
+			grpc.WithDisableRetry(), // what is to be shown again decides the conversation
+		},
+	}
+}
+
+// environment is all that an agent gets beside go-plugin's handshake: nothing of the host's
+// own environment, which may hold secrets. Later entries win.
+func environment(home string, p *process) []string {
+	return []string{
+		"PATH=/usr/local/bin:/usr/bin:/bin",
+		"HOME=" + home,
+		"TMPDIR=" + p.scratch(),
+		"LANG=C.UTF-8",
+		plugin.EnvUnixSocketDir + "=" + p.dir,
+	}
+}
+
+// dispenser makes the client of our service of go-plugin's connection.
+type dispenser struct{ plugin.NetRPCUnsupportedPlugin }
+
+func (dispenser) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("the host serves no agent")
+}
+
+func (dispenser) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return agentv1.NewAgentServiceClient(conn), nil
+}
+
+func (p *process) dispense() error {
+	protocol, err := p.client.Client()
+	if err != nil {
+		return err
+	}
+	service, err := protocol.Dispense(agentv1.PluginName)
+	if err != nil {
+		return err
+	}
+	p.AgentServiceClient = service.(agentv1.AgentServiceClient)
+	return nil
+}
+
+// explain makes go-plugin's error one line, with how the process ended where it did.
+func (p *process) explain(err error) error {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	if len(text) > 300 {
+		text = text[:300] + "…"
+	}
+	if p.child.pid() != 0 {
+		select {
+		case <-p.child.exited:
+			if s := p.child.cmd.ProcessState; s != nil && !killed(s) {
+				text += " (" + s.String() + ")"
+			}
+		default:
+		}
+	}
+	return errors.New(text)
+}
+
+// end ends the process: politely where it is given time for that, else by SIGKILL to its
+// group. It returns at once or after grace; what is left to do goes on by itself, and Kill
+// of go-plugin, which has no deadline, comes to its end when the process does. It is called
+// also for a process that has died, to free go-plugin's goroutines.
+func (p *process) end(grace time.Duration) {
+	p.once.Do(func() {
+		freed := make(chan struct{})
+		if grace == 0 {
+			p.kill()
+		}
+		go func() {
+			p.client.Kill()
+			close(freed)
+		}()
+		if grace > 0 {
+			timer := time.NewTimer(grace)
+			defer timer.Stop()
+			select {
+			case <-p.exited():
+			case <-timer.C:
+				p.kill()
+			}
+		}
+		go func() {
+			<-freed
+			<-p.exited()
+			p.ended()
+		}()
+	})
+}
+
+var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// exited is closed when the process is gone; at once where none was started.
+func (p *process) exited() <-chan struct{} {
+	if p.child.pid() == 0 {
+		return closedChan
+	}
+	return p.child.exited
+}
+
+func (p *process) kill() {
+	_ = p.child.Kill(context.Background()) // ESRCH aside there is nothing that could fail
+}
