@@ -13,18 +13,17 @@ import (
 	"example.org/relay/relay/pipeline"
 )
 
-// agentPeer is an agent process and the relay's end of its protocol: a
+// agentPeer is agent processes and the relay's end of its protocol: a
 // FrontEnd's pipeline, used as the FrontEnd and the SMTP server use it.
 type agentPeer struct {
-	pipeline *pipeline.Pipeline
-	notify   bool // the agent decides only the end of headers
-	process  int
-	stop     func() error
-	ids      atomic.Int64
+	pipeline  *pipeline.Pipeline
+	notify    bool // the agent decides only the end of headers
+	processes []int
+	cleanups  []func() error
+	ids       atomic.Int64
 }
 
-func (a *agentPeer) pid() int     { return a.process }
-func (a *agentPeer) close() error { return a.stop() }
+func (a *agentPeer) pids() []int { return a.processes }
 
 var (
 	sender    = mail.Path{Local: "sender", Domain: "example.com"}

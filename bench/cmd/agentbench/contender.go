@@ -18,7 +18,7 @@ type contender struct {
 // header section and, where the label says so, the body, and its end.
 type peer interface {
 	session(*recorder) error
-	pid() int
+	pids() []int // of the filter's processes
 	close() error
 }
 
@@ -30,19 +30,22 @@ const (
 	milterQuiet   = "milter, one reply"
 	agentDecide   = "agent, all decided"
 	agentNotify   = "agent, decides once"
+	agentThree    = "three agents, all decided"
 )
 
 var contenders = []contender{
 	{milterHeaders, "connect, helo, mail, rcpt, data, 10 × header, EOH, each answered: what a FrontEnd's agent sees, no body",
 		startMilter(false, false)},
 	{agentDecide, "OnConnect, OnEhloCommand, OnMailCommand, OnRcptCommand, OnDataCommand, OnEndOfHeaders, each decided; told of OnDisconnect",
-		startAgent("decide")},
+		startAgent("decide", 1)},
 	{agentNotify, "the same events seen, only OnEndOfHeaders decided",
-		startAgent("notify")},
+		startAgent("notify", 1)},
 	{milterFull, "as above, and a body of 4 KB in one chunk, and its end: more than the FrontEnd's agent sees",
 		startMilter(true, false)},
 	{milterQuiet, "as " + milterHeaders + ", but all replies waived except the last (SMFIP_NR_*): the milter's best case",
 		startMilter(false, true)},
+	{agentThree, "three processes of the agent that decides all, one after the other",
+		startAgent("decide", 3)},
 }
 
 // The message: ten fields of together about 1 KB, and a body of 4 KB.

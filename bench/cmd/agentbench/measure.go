@@ -134,8 +134,14 @@ func cpuOfBoth(p peer) (host, filter time.Duration, err error) {
 	if host, err = processCPU(unix.Getpid()); err != nil {
 		return 0, 0, err
 	}
-	filter, err = processCPU(p.pid())
-	return host, filter, err
+	for _, pid := range p.pids() {
+		cpu, err := processCPU(pid)
+		if err != nil {
+			return 0, 0, err
+		}
+		filter += cpu
+	}
+	return host, filter, nil
 }
 
 // processCPU is the CPU time of all threads of a living process, to the

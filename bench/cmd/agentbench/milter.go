@@ -99,7 +99,7 @@ func startMilter(body, quiet bool) func(options) (peer, error) {
 	}
 }
 
-func (m *milterPeer) pid() int { return m.cmd.Process.Pid }
+func (m *milterPeer) pids() []int { return []int{m.cmd.Process.Pid} }
 
 func (m *milterPeer) close() error {
 	m.stdin.Close()

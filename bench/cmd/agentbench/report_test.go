@@ -45,7 +45,7 @@ func TestGateVerdict(t *testing.T) {
 		{"between", g, 0.6, gateSessions, "must"},
 		{"above", g, 0.61, gateSessions, "MISSED"},
 		{"other numbers of sessions have no bar", g, 9, 1, ""},
-		{"a ratio for information has no bar", gate{ours: agentDecide, theirs: milterQuiet}, 9, gateSessions, ""},
+		{"a ratio for information has no bar", gate{over: agentDecide, under: milterQuiet}, 9, gateSessions, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
