@@ -1,7 +1,13 @@
 package config_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -216,4 +222,51 @@ func FuzzParse(f *testing.F) {
 		}
 		_, _ = config.SettingsJSON(data)
 	})
+}
+
+func TestPairsAreRead(t *testing.T) {
+	dir := t.TempDir()
+	writePair(t, dir)
+	file := small + "[[tls.pair]]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n"
+	path := filepath.Join(dir, "config.toml")
+	c, err := config.Parse(path, []byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.TLSPair{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	if len(c.TLSPairs) != 1 || c.TLSPairs[0] != want {
+		t.Errorf("TLSPairs = %v, want %v", c.TLSPairs, want)
+	}
+	if got := c.FrontEnd.Listeners[0].TLS; got != "starttls" {
+		t.Errorf("a listener with a pair at hand has tls = %q", got)
+	}
+	_, err = config.Parse(path, []byte(strings.Replace(file, "key.pem", "other.pem", 1)))
+	if err == nil || !strings.Contains(err.Error(), "config.toml:8: tls.pair[0]: open ") {
+		t.Errorf("a pair without its key: %v", err)
+	}
+}
+
+// writePair writes a certificate and its key into dir.
+func writePair(t *testing.T, dir string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"mx.example.org"}}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "PRIVATE KEY", Bytes: der},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
