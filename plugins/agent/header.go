@@ -223,14 +223,16 @@ func (h *Header) all() []*Field {
 	return h.fields
 }
 
-// part splits a field into its name and what stands after the colon. A line without a colon
-// has no name, and no edit by name reaches it.
+// part splits a field into its name and what stands after the colon. A line that is no field
+// (RFC 5322 §2.2) has no name, and no edit by name reaches it.
 func part(field []byte) (name, raw string) {
 	field = bytes.TrimSuffix(field, []byte("\n"))
 	field = bytes.TrimSuffix(field, []byte("\r"))
 	before, after, ok := bytes.Cut(field, []byte(":"))
-	if !ok {
+	before = bytes.TrimRight(before, " \t") // "Subject :" is obsolete, RFC 5322 §4.5.8
+	notInName := func(r rune) bool { return r <= ' ' || r > '~' }
+	if !ok || bytes.ContainsFunc(before, notInName) {
 		return "", string(field)
 	}
-	return string(bytes.TrimRight(before, " \t")), string(after) // "Subject :" is obsolete, RFC 5322 §4.5.8
+	return string(before), string(after)
 }

@@ -75,3 +75,21 @@ func TestFieldErrorsAreFoundWhereverTheyAre(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func FuzzSettings(f *testing.F) {
+	for _, s := range []string{`{}`, `{"word":"w"}`, `{"nested":{"on":1}}`, `{"wait":"5"}`, `[`, `{"list":[1]}`, `{"nested":null}`, `null`, `{"":{}}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var v testSettings
+		err := Setup{settings: data}.Settings(&v)
+		if err == nil {
+			return
+		}
+		for _, e := range fieldErrors(err) {
+			if e.Problem == "" {
+				t.Errorf("Settings(%q) = %v, a problem without words", data, err)
+			}
+		}
+	})
+}
