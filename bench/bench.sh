@@ -36,7 +36,7 @@ step() { "$@" | say || failed=yes; } # a step that fails does not take the other
     printf '\n### The relay beside its rivals\n\n' | say
     step "$BENCH_WORK/bin/smtpbench" ratios "${gate[@]}" "$out"
   fi
-  step "$BENCH_WORK/bin/agentbench" -rounds "$rounds" "${gate[@]}" $AGENTBENCH_FLAGS
+  step flock "$BENCH_LOCK" "$BENCH_WORK/bin/agentbench" -rounds "$rounds" "${gate[@]}" $AGENTBENCH_FLAGS
 }
 printf '\nresults: %s\nreport:  %s\n' "$out" "$report"
 [ -z "$failed" ]
