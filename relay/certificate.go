@@ -14,15 +14,7 @@ type certificate struct {
 	current atomic.Pointer[tls.Certificate]
 }
 
-// load reads the first pair. Where it cannot be read, what was in force stays.
-func (c *certificate) load(pairs []config.TLSPair) error {
-	cert, err := readCertificate(pairs)
-	if err == nil {
-		c.current.Store(cert)
-	}
-	return err
-}
-
+// readCertificate reads the first pair; nil without any.
 func readCertificate(pairs []config.TLSPair) (*tls.Certificate, error) {
 	if len(pairs) == 0 {
 		return nil, nil

@@ -31,6 +31,7 @@ type Relay struct {
 	log     *slog.Logger
 	started time.Time
 
+	registry *agents.Registry
 	agents   *agents.Host
 	pipeline *pipeline.Pipeline
 	front    *frontend.FrontEnd
@@ -58,17 +59,20 @@ func New(path string, log *slog.Logger) (*Relay, error) {
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	if err := r.tls.load(cfg.TLSPairs); err != nil {
-		return nil, err
-	}
-	registry, err := agents.OpenRegistry(cfg.StateDir)
+	cert, err := readCertificate(cfg.TLSPairs)
 	if err != nil {
 		return nil, err
 	}
+	r.tls.current.Store(cert)
 	r.pipeline = pipeline.New(event.FrontEnd, cfg.Domains())
-	r.agents = agents.New(agentOptions(cfg, registry, log, r.rebuild))
 	r.hop = nexthop.New(hopConfig(cfg), log)
-	r.front = frontend.New(r.settings(cfg, r.hop), log)
+	r.front = frontend.New(settings(cfg, r.hop), log)
+	if r.registry, err = agents.OpenRegistry(cfg.StateDir); err != nil {
+		return nil, err
+	}
+	if r.agents, err = agents.New(hostOptions(cfg, r.registry, log, r.rebuild)); err != nil {
+		return nil, errors.Join(err, r.registry.Close())
+	}
 	return r, nil
 }
 
@@ -83,30 +87,31 @@ func runnable(cfg *config.Config) error {
 	return nil
 }
 
-// agentOptions are what the host of agents needs to know of the configuration.
-func agentOptions(cfg *config.Config, registry *agents.Registry, log *slog.Logger, changed func(event.Role)) agents.Options {
+// hostOptions are what the host of agents needs to know of the configuration.
+func hostOptions(cfg *config.Config, registry *agents.Registry, log *slog.Logger, changed func(event.Role)) agents.Options {
 	return agents.Options{
-		StateDir:       cfg.StateDir,
-		Registry:       registry,
-		Hostname:       cfg.Hostname,
-		Domains:        cfg.Domains().Names(),
-		DefaultTimeout: cfg.Agents.Timeout,
-		DefaultPolicy:  string(cfg.Agents.OnFailure),
-		Services:       cfg.Services(),
-		Version:        Version,
-		OnChange:       changed,
-		Log:            log,
+		Registry: registry,
+		Services: cfg.Services(),
+		Defaults: agentDefaults(cfg),
+		Log:      log,
+		Version:  Version,
+		OnChange: changed,
+	}
+}
+
+func agentDefaults(cfg *config.Config) agents.Defaults {
+	return agents.Defaults{
+		Hostname: cfg.Hostname, Domains: cfg.Domains().Names(), Timeout: cfg.Agents.Timeout, OnFailure: cfg.Agents.OnFailure,
 	}
 }
 
 func hopConfig(cfg *config.Config) nexthop.Config {
 	h := cfg.NextHops[cfg.FrontEnd.NextHop]
-	return nexthop.Config{
-		Name: cfg.FrontEnd.NextHop, Addresses: h.Addresses, TLS: nexthop.TLSPolicy(h.TLS), Hostname: cfg.Hostname,
-	}
+	policy, _ := nexthop.ParseTLSPolicy(h.TLS) // config has checked it
+	return nexthop.Config{Name: h.Name, Addresses: h.Addresses, TLS: policy, Hostname: cfg.Hostname}
 }
 
-func (r *Relay) settings(cfg *config.Config, h *nexthop.Hop) frontend.Settings {
+func settings(cfg *config.Config, h *nexthop.Hop) frontend.Settings {
 	return frontend.Settings{
 		Hostname: cfg.Hostname, NextHop: hop{h}, Domains: cfg.Domains(),
 		RecipientCheck: frontend.Check(cfg.FrontEnd.RecipientCheck),
@@ -122,8 +127,8 @@ func (r *Relay) rebuild(role event.Role) {
 
 // Run listens and serves until ctx ends, then lets running transactions finish and returns.
 // The control socket answers before the listeners do.
-func (r *Relay) Run(ctx context.Context) error {
-	defer r.close()
+func (r *Relay) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, r.Close()) }()
 	stop, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ctl, err := control.Listen(r.cfg.StateDir)
@@ -134,8 +139,11 @@ func (r *Relay) Run(ctx context.Context) error {
 	go func() { ended <- control.Serve(stop, ctl, r, r.log) }()
 	defer func() { cancel(); <-ended }()
 
-	r.agents.Start(stop)
-	r.rebuild(event.FrontEnd)
+	r.agents.Start()
+	r.rebuild(r.pipeline.Role)
+	for _, what := range r.cfg.NotInForce() {
+		r.log.Warn("not in force in this version", "what", what)
+	}
 	r.learnHop(stop)
 	if err := r.listen(); err != nil {
 		return err
@@ -227,14 +235,11 @@ func shutdownAll(ctx context.Context, listeners []*listener) error {
 	return errors.Join(errs...)
 }
 
-// close lets go of agents, next hop and state directory.
-func (r *Relay) close() {
-	r.agents.Close()
+// Close lets go of agents, next hop and state directory. Run does it by itself.
+func (r *Relay) Close() error {
 	r.hop.Close()
+	return errors.Join(r.agents.Close(), r.registry.Close())
 }
-
-// Close lets go of what New took, where Run was not called.
-func (r *Relay) Close() { r.close() }
 
 // Addresses are those the relay listens on, for tests and status.
 func (r *Relay) Addresses() []net.Addr {

@@ -40,14 +40,16 @@ func (r *Relay) Reload(ctx context.Context, _ *controlv1.ReloadRequest) (*contro
 		response.NeedsRestart = append(response.NeedsRestart, "state_dir")
 	}
 	r.tls.current.Store(cert)
-	r.agents.SetDefaults(cfg.Hostname, cfg.Domains().Names(), cfg.Agents.Timeout, string(cfg.Agents.OnFailure))
 	r.pipeline.SetDomains(cfg.Domains())
-	r.rebuild(r.pipeline.Role)
+	if err := r.agents.Update(ctx, agentDefaults(cfg)); err != nil {
+		// The agents are the operator's next step; the configuration itself is good.
+		r.log.Error("agents go on with their old settings", "cause", err)
+	}
 	oldHop := r.hop
 	if !reflect.DeepEqual(hopConfig(r.cfg), hopConfig(cfg)) {
 		r.hop = nexthop.New(hopConfig(cfg), r.log)
 	}
-	r.front.Set(r.settings(cfg, r.hop))
+	r.front.Set(settings(cfg, r.hop))
 	old := r.listeners
 	r.cfg, r.listeners = cfg, listeners
 	for i, l := range listeners {
@@ -104,15 +106,17 @@ func changes(old, now *config.Config) []string {
 func (r *Relay) server(cfg *config.Config, l config.Listener) *smtpserver.Server {
 	relay := cfg.Networks.Relay
 	return smtpserver.New(smtpserver.Config{
-		Hostname:       cfg.Hostname,
-		Listener:       l.Address,
-		TLSMode:        smtpserver.TLSMode(l.TLS),
-		TLS:            r.tls.config(),
-		MessageSize:    cfg.Limits.MessageSize,
-		HeaderSize:     cfg.Limits.HeaderSize,
-		Recipients:     cfg.Limits.Recipients,
-		CommandTimeout: cfg.Limits.CommandTimeout,
-		DataTimeout:    cfg.Limits.DataTimeout,
+		Hostname: cfg.Hostname,
+		Listener: l.Address,
+		TLSMode:  smtpserver.TLSMode(l.TLS),
+		TLS:      r.tls.config,
+		Limits: smtpserver.Limits{
+			MessageSize:    cfg.Limits.MessageSize,
+			HeaderSize:     int(cfg.Limits.HeaderSize),
+			Recipients:     cfg.Limits.Recipients,
+			CommandTimeout: cfg.Limits.CommandTimeout,
+			DataTimeout:    cfg.Limits.DataTimeout,
+		},
 		Internal: func(client netip.Addr) bool {
 			for _, p := range relay {
 				if p.Contains(client.Unmap()) {
