@@ -1,0 +1,128 @@
+package nexthop
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"example.org/relay/relay/mail"
+	"example.org/relay/relay/reply"
+)
+
+// conn is one connection to a server, past its greeting. Used by one goroutine at a time.
+type conn struct {
+	net  net.Conn // TLS where it was negotiated
+	raw  net.Conn // the socket below
+	r    *bufio.Reader
+	out  []byte // the group of commands being written; kept for its capacity
+	addr *address
+	ext  mail.Extensions
+
+	ctx         context.Context // of the operation under way
+	interrupt   func()          // ends a read or write under way; for context.AfterFunc
+	interrupted atomic.Bool
+
+	// used: something was sent since the greeting, or it has been in the pool. The server may
+	// have hung up since, for reasons that have nothing to do with what we send next.
+	used bool
+	// needsReset: the server still has a transaction; RSET goes before the next one.
+	needsReset bool
+	idleSince  time.Time
+}
+
+func newConn(nc net.Conn, a *address) *conn {
+	c := &conn{net: nc, raw: nc, r: bufio.NewReaderSize(nc, maxLine), addr: a}
+	c.interrupt = func() {
+		// The order matters, see arm.
+		c.interrupted.Store(true)
+		_ = c.raw.SetDeadline(past)
+	}
+	return c
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// watch makes the end of ctx end whatever the connection is blocked in, until unwatch.
+func (c *conn) watch(ctx context.Context) (stop func() bool) {
+	c.ctx = ctx
+	if ctx.Done() == nil {
+		return nil
+	}
+	return context.AfterFunc(ctx, c.interrupt)
+}
+
+// unwatch reports whether the connection is still good: ctx has not ended meanwhile.
+func (c *conn) unwatch(stop func() bool) bool {
+	c.ctx = nil
+	return stop == nil || stop()
+}
+
+// arm sets the deadline of the next reads and writes: after d, or at ctx's if that is sooner.
+func (c *conn) arm(d time.Duration) {
+	t := time.Now().Add(d)
+	if end, ok := c.ctx.Deadline(); ok && end.Before(t) {
+		t = end
+	}
+	_ = c.raw.SetDeadline(t)
+	if c.interrupted.Load() { // by now, or its own SetDeadline comes after ours
+		_ = c.raw.SetDeadline(past)
+	}
+}
+
+// write sends b.
+func (c *conn) write(b []byte, d time.Duration) error {
+	c.arm(d)
+	_, err := c.net.Write(b)
+	return c.cause(err)
+}
+
+// read reads one reply.
+func (c *conn) read(d time.Duration) (reply.Reply, error) {
+	if c.r.Buffered() == 0 {
+		c.arm(d)
+	}
+	r, err := readReply(c.r)
+	return r, c.cause(err)
+}
+
+// command sends one line and reads its reply.
+func (c *conn) command(line string, d time.Duration) (reply.Reply, error) {
+	c.out = append(append(c.out[:0], line...), '\r', '\n')
+	if err := c.write(c.out, d); err != nil {
+		return reply.Reply{}, err
+	}
+	return c.read(d)
+}
+
+// cause prefers the reason for which ctx ended to the timeout by which it showed.
+func (c *conn) cause(err error) error {
+	if err != nil && c.ctx.Err() != nil && isTimeout(err) {
+		return context.Cause(c.ctx)
+	}
+	return err
+}
+
+// stale reports whether the server has said something, or hung up, while nothing was asked.
+func (c *conn) stale() bool {
+	_ = c.raw.SetDeadline(time.Time{}) // the last one may be over, and would count
+	return readable(c.raw)
+}
+
+// quit takes leave and closes, without waiting for the answer.
+func (c *conn) quit() {
+	_ = c.raw.SetDeadline(time.Now().Add(time.Second))
+	_, _ = c.net.Write([]byte("QUIT\r\n"))
+	c.close()
+}
+
+// close drops the connection as it is. A TLS alert is not worth waiting for.
+func (c *conn) close() { _ = c.raw.Close() }
+
+func isTimeout(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}

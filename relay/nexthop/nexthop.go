@@ -1,0 +1,201 @@
+// Package nexthop is the sending side: one named next hop with several addresses, its pool of
+// connections, TLS policy, and mail transactions over SMTP. It says what the server said and
+// decides nothing for the client: what becomes of a reply is its caller's business, and so is
+// trying again later.
+//
+// One message: Begin borrows a connection, from the pool or by connecting; Envelope sends
+// MAIL, RCPT and DATA in one write as far as the server allows and reads the replies; Content
+// sends header and body as they come, ends them with the dot and waits for the answer;
+// Release puts the connection back.
+package nexthop
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"example.org/relay/relay/mail"
+	"example.org/relay/relay/reply"
+)
+
+// Hop is a next hop. Safe for concurrent use.
+type Hop struct {
+	cfg Config
+	log *alerts
+
+	mu        sync.Mutex
+	addresses []*address // in the operator's order; the slice is not changed after New
+	known     mail.Extensions
+	janitor   *time.Timer // runs while anything is idle
+	closed    bool
+}
+
+// address is one address of a Hop. Its fields after host are guarded by Hop.mu.
+type address struct {
+	hostport string
+	host     string
+	tls      *tls.Config // nil for NoTLS
+
+	idle     []*conn // by idleSince, the longest first; used from the end
+	seen     bool    // ext is what the server offered last
+	ext      mail.Extensions
+	badUntil time.Time // tried after the others until then
+	backoff  time.Duration
+}
+
+// What the log and the errors call the things that go wrong.
+var (
+	errClosed      = errors.New("the relay is shutting down")
+	errNoAddresses = errors.New("no addresses")
+)
+
+// New makes a Hop; it does not connect. Failures to connect are logged to log.
+func New(cfg Config, log *slog.Logger) *Hop {
+	cfg = cfg.withDefaults()
+	h := &Hop{cfg: cfg, log: newAlerts(log.With("next_hop", cfg.Name)), known: unknown}
+	for _, a := range cfg.Addresses {
+		h.addresses = append(h.addresses, newAddress(cfg, a))
+	}
+	return h
+}
+
+func newAddress(cfg Config, hostport string) *address {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+		hostport = net.JoinHostPort(host, "25")
+	}
+	a := &address{hostport: hostport, host: host}
+	if cfg.TLS != NoTLS {
+		a.tls = &tls.Config{
+			ServerName:         host,
+			RootCAs:            cfg.RootCAs,
+			MinVersion:         tls.VersionTLS12,
+			ClientSessionCache: tls.NewLRUClientSessionCache(0),
+			// Any certificate is better than none against those who only listen (RFC 7435).
+			InsecureSkipVerify: cfg.TLS != VerifiedTLS,
+		}
+	}
+	return a
+}
+
+// unknown is what is assumed of a server that nobody has spoken to yet: what practically all
+// have.
+var unknown = mail.Extensions{EightBitMIME: true}
+
+// Extensions are those that every address offered when it was last connected to; of the
+// sizes, the smallest that any named. Before the first connection it is 8BITMIME alone; see
+// Probe.
+func (h *Hop) Extensions() mail.Extensions {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.known
+}
+
+// Probe makes Extensions known by connecting once, where there is no connection yet. The
+// connection goes to the pool. The error is a *reply.Error.
+func (h *Hop) Probe(ctx context.Context) error {
+	t, err := h.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	t.Release()
+	return nil
+}
+
+// Begin borrows a connection for one mail transaction: an unused one, or a new one to the
+// first address that answers. Nothing of the transaction is sent yet. The error is a
+// *reply.Error, 451 4.4.1, with the cause of each address.
+func (h *Hop) Begin(ctx context.Context) (*Transaction, error) {
+	c, err := h.get(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	return &Transaction{hop: h, conn: c, remote: c.addr.hostport}, nil
+}
+
+// Close says good-bye on unused connections. Those in use are closed when they are given
+// back; Begin fails from now on.
+func (h *Hop) Close() {
+	h.mu.Lock()
+	h.closed = true
+	var idle []*conn
+	for _, a := range h.addresses {
+		idle = append(idle, a.idle...)
+		a.idle = nil
+	}
+	if h.janitor != nil {
+		h.janitor.Stop()
+	}
+	h.mu.Unlock()
+	for _, c := range idle {
+		c.quit()
+	}
+}
+
+// get returns a connection to the first address that has one or gives one. Each address has
+// its share of the time that ctx leaves, so that one which does not answer cannot keep us from
+// the next.
+func (h *Hop) get(ctx context.Context, pooled bool) (*conn, error) {
+	order, err := h.order()
+	if err != nil {
+		return nil, h.unavailable(err)
+	}
+	var causes []error
+	for i, a := range order {
+		if pooled {
+			if c := h.take(a); c != nil {
+				return c, nil
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			causes = append(causes, context.Cause(ctx))
+			break
+		}
+		c, err := h.connectWithin(ctx, a, len(order)-i)
+		if err == nil {
+			return c, nil
+		}
+		if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+			causes = append(causes, err) // the caller went away: says nothing about the address
+			break
+		}
+		err = fmt.Errorf("%s: %w", a.hostport, err)
+		h.failed(a)
+		h.log.warn(ctx, "next hop address unavailable", a.hostport, err)
+		causes = append(causes, err)
+	}
+	err = errors.Join(causes...)
+	if !errors.Is(context.Cause(ctx), context.Canceled) {
+		h.log.error(ctx, "next hop unavailable", "", err)
+	}
+	return nil, h.unavailable(err)
+}
+
+func (h *Hop) connectWithin(ctx context.Context, a *address, left int) (*conn, error) {
+	if end, ok := ctx.Deadline(); ok && left > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
+		defer cancel()
+	}
+	c, err := h.connect(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	h.connected(a, c.ext)
+	return c, nil
+}
+
+// unavailable is what the client is told when no connection can be had: no names.
+func (h *Hop) unavailable(err error) *reply.Error {
+	return &reply.Error{
+		Reply: reply.New(451, reply.Enhanced{Subject: 4, Detail: 1}, "next hop unavailable, try again later"),
+		Op:    "connect to next hop " + h.cfg.Name,
+		Err:   err,
+	}
+}
