@@ -67,8 +67,11 @@ func (h *Host) notFound(name string, role event.Role) error {
 // Enable starts the agent and, once it is ready, puts it in force for the transactions that
 // begin from then on. Where it does not start nothing has changed.
 func (h *Host) Enable(ctx context.Context, t Target) (Info, []string, error) {
-	h.change.Lock()
-	defer h.change.Unlock()
+	ctx, done, err := h.operation(ctx)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	defer done()
 	a, at, err := h.locate(t)
 	if err != nil {
 		return Info{}, nil, err
@@ -112,9 +115,12 @@ func (h *Host) Enable(ctx context.Context, t Target) (Info, []string, error) {
 
 // Disable takes the agent out of the transactions that begin from then on; running ones keep
 // it to their end. With now it is cut off at once: calls in flight give event.ErrDetached.
-func (h *Host) Disable(_ context.Context, t Target, now bool) (Info, []string, error) {
-	h.change.Lock()
-	defer h.change.Unlock()
+func (h *Host) Disable(ctx context.Context, t Target, now bool) (Info, []string, error) {
+	_, done, err := h.operation(ctx)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	defer done()
 	a, at, err := h.locate(t)
 	if err != nil {
 		return Info{}, nil, err
@@ -155,9 +161,12 @@ func (h *Host) release(a *Agent, now bool) (notes []string) {
 }
 
 // Uninstall disables the agent and removes it from the registry. The files it kept stay.
-func (h *Host) Uninstall(_ context.Context, t Target) (Info, []string, error) {
-	h.change.Lock()
-	defer h.change.Unlock()
+func (h *Host) Uninstall(ctx context.Context, t Target) (Info, []string, error) {
+	_, done, err := h.operation(ctx)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	defer done()
 	a, at, err := h.locate(t)
 	if err != nil {
 		return Info{}, nil, err
@@ -198,8 +207,11 @@ const maxTimeout = 4 * time.Minute
 // Set changes an agent, all of the request or nothing. A new program or new settings are in
 // force for the next event; a running agent's calls in flight finish on the old process.
 func (h *Host) Set(ctx context.Context, q SetRequest) (Info, []string, error) {
-	h.change.Lock()
-	defer h.change.Unlock()
+	ctx, done, err := h.operation(ctx)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	defer done()
 	a, at, err := h.locate(q.Target)
 	if err != nil {
 		return Info{}, nil, err
@@ -326,4 +338,21 @@ func move(entries []Entry, at int, to *int) ([]Entry, []string) {
 	}
 	entries = slices.Delete(entries, at, at+1)
 	return slices.Insert(entries, first+n-1, e), notes
+}
+
+// operation gives the operation that asks for it the Host for itself. ctx ends also when the
+// Host is closed.
+func (h *Host) operation(ctx context.Context) (context.Context, func(), error) {
+	h.change.Lock()
+	if h.closed || h.ctx.Err() != nil {
+		h.change.Unlock()
+		return nil, nil, errors.New("the relay is going down")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(h.ctx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		h.change.Unlock()
+	}, nil
 }

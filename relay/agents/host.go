@@ -49,6 +49,7 @@ type Host struct {
 
 	change   sync.Mutex // held by an operation, also while processes start
 	registry *Registry  // guarded by change
+	closed   bool       // guarded by change
 	ending   sync.WaitGroup
 
 	ctx  context.Context // ends with Close
@@ -126,8 +127,11 @@ func (h *Host) Enabled(role event.Role) []*Agent {
 // Update takes new defaults over: running agents are told the accepted domains. An agent that
 // refuses them goes on with the old ones and is named in the error.
 func (h *Host) Update(ctx context.Context, d Defaults) error {
-	h.change.Lock()
-	defer h.change.Unlock()
+	ctx, done, err := h.operation(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	old := *h.defaults.Load()
 	h.setDefaults(d)
 	told := old.Hostname == d.Hostname && slices.Equal(old.Domains, d.Domains)
@@ -144,11 +148,16 @@ func (h *Host) Update(ctx context.Context, d Defaults) error {
 }
 
 // Close ends all agents, politely but within little more than two seconds. Nothing of them
-// is left then: no process, no goroutine, no socket.
+// is left then: no process, no goroutine, no socket. A second call does nothing; no other
+// operation may follow.
 func (h *Host) Close() error {
-	h.stop()
+	h.stop() // lets an operation that is under way come to its end
 	h.change.Lock()
 	defer h.change.Unlock()
+	if h.closed {
+		return nil
+	}
+	h.closed = true
 	var all sync.WaitGroup
 	for _, a := range h.list() {
 		all.Go(func() { a.sup.Load().halt(politeTime) })

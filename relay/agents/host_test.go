@@ -175,7 +175,7 @@ func TestHeaderSectionLargerThanAFrameComesInChunks(t *testing.T) {
 	state.Envelope = &mail.Envelope{ID: "m"}
 	state.Header = mail.ParseHeader([]byte(strings.Repeat("X: "+strings.Repeat("y", 900)+"\r\n", 2000)))
 	v, err := c.Decide(t.Context(), []event.Event{{Seq: 1, Kind: event.EndOfHeaders}}, state, 5*time.Second)
-	if err != nil || !strings.Contains(v.Reason, "parts=Cc chunks=4") {
+	if err != nil || !strings.Contains(v.Reason, "parts=Cce chunks=4") {
 		t.Errorf("%q, %v", v.Reason, err)
 	}
 	c.End(nil, state, event.DisconnectQuit)
@@ -474,6 +474,11 @@ func TestKilledHostLeavesNoAgent(t *testing.T) {
 	host.Process.Kill()
 	host.Wait()
 	eventually(t, "the agent to be gone", func() bool { return !alive(pid) })
+
+	// What the killed host has left is in nobody's way.
+	r = newRigIn(t, dir)
+	r.Start()
+	eventually(t, "the agent to run again", func() bool { return r.pid(t, "good") != 0 })
 }
 
 // alive reports whether a process runs: a zombie that nobody has reaped does not.

@@ -31,8 +31,11 @@ const maxSettings = 1 << 20
 // asks for. The program is started once, to be asked what it has and whether it takes the
 // settings. The notes are sentences for the operator.
 func (h *Host) Install(ctx context.Context, q InstallRequest) (Info, []string, error) {
-	h.change.Lock()
-	defer h.change.Unlock()
+	ctx, done, err := h.operation(ctx)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	defer done()
 	e, err := h.candidate(ctx, q)
 	if err != nil {
 		return Info{}, nil, err

@@ -193,14 +193,17 @@ func (p *process) explain(err error) error {
 	if len(text) > 300 {
 		text = text[:300] + "…"
 	}
-	if p.child.pid() != 0 {
-		select {
-		case <-p.child.exited:
-			if s := p.child.cmd.ProcessState; s != nil && !killed(s) {
-				text += " (" + s.String() + ")"
-			}
-		default:
+	if text == "Unrecognized remote plugin message: " {
+		text = "it wrote no handshake to its standard output"
+	}
+	timer := time.NewTimer(time.Second) // go-plugin has killed it: it ends in moments
+	defer timer.Stop()
+	select {
+	case <-p.exited():
+		if s := p.child.cmd.ProcessState; s != nil && !killed(s) {
+			text += " (" + s.String() + ")"
 		}
+	case <-timer.C:
 	}
 	return errors.New(text)
 }

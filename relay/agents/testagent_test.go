@@ -49,7 +49,7 @@ func program(t *testing.T, behaviour string) string {
 func behave(how string) {
 	switch how {
 	case "exit":
-		os.Exit(3)
+		syscall.Exit(3)
 	case "babble":
 		fmt.Println("hello, I am no agent")
 		time.Sleep(time.Minute)
@@ -65,9 +65,11 @@ func behave(how string) {
 		HandshakeConfig: plugin.HandshakeConfig{
 			ProtocolVersion: agentv1.ProtocolVersion, MagicCookieKey: agentv1.MagicCookieKey, MagicCookieValue: agentv1.MagicCookieValue,
 		},
-		Plugins:    plugin.PluginSet{agentv1.PluginName: glue{service: &testService{how: how, stdout: stdout}}},
-		GRPCServer: func(o []grpc.ServerOption) *grpc.Server { return grpc.NewServer(append(o, grpc.MaxRecvMsgSize(8<<20))...) },
-		Logger:     hclog.NewNullLogger(),
+		Plugins: plugin.PluginSet{agentv1.PluginName: glue{service: &testService{how: how, stdout: stdout}}},
+		GRPCServer: func(o []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(o, grpc.MaxRecvMsgSize(8<<20))...)
+		},
+		Logger: hclog.NewNullLogger(),
 	})
 }
 
@@ -216,11 +218,11 @@ func (s *testService) judge(stream grpc.BidiStreamingServer[agentv1.HostFrame, a
 	local, _, _ := strings.Cut(e.GetMail().GetAddress(), "@")
 	switch local {
 	case "crash":
-		os.Exit(4)
+		syscall.Exit(4)
 	case "crashonce": // only with nobody else's crash behind it
 		if !seen.resumed {
 			time.Sleep(50 * time.Millisecond)
-			os.Exit(4)
+			syscall.Exit(4)
 		}
 	case "stop":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
