@@ -1,0 +1,167 @@
+package agents
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	agentv1 "example.org/relay/proto/agent/v1"
+	"example.org/relay/relay/event"
+	"example.org/relay/relay/mail"
+	"example.org/relay/relay/reply"
+)
+
+func TestEventsOnTheWire(t *testing.T) {
+	alice := mail.Path{Local: "alice", Domain: "example.org"}
+	for _, tt := range []struct {
+		name string
+		in   event.Event
+		want *agentv1.Event
+	}{
+		{"MAIL", event.Event{Seq: 3, Kind: event.MailCommand, From: mail.Path{Local: "a b", Domain: "example.org"}, Params: mail.Params{{Keyword: "SIZE", Value: "10", HasValue: true}}},
+			&agentv1.Event{Seq: 3, Type: agentv1.EventType_EVENT_TYPE_MAIL_COMMAND, Detail: &agentv1.Event_Mail{Mail: &agentv1.Mailbox{
+				Address: `"a b"@example.org`, Params: []*agentv1.EsmtpParam{{Key: "SIZE", Value: "10"}}}}}},
+		{"null sender", event.Event{Kind: event.MailCommand},
+			&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_MAIL_COMMAND, Detail: &agentv1.Event_Mail{Mail: &agentv1.Mailbox{}}}},
+		{"RCPT", event.Event{Kind: event.RcptCommand, Recipient: mail.Recipient{ID: 2, Path: alice, Original: alice}},
+			&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_RCPT_COMMAND, Detail: &agentv1.Event_Rcpt{Rcpt: &agentv1.Mailbox{Address: "alice@example.org", Id: 2}}}},
+		{"RCPT replaced", event.Event{Kind: event.RcptCommand, Recipient: mail.Recipient{ID: 2, Path: alice, Original: mail.Path{Local: "a_b", Domain: "example.org"}}},
+			&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_RCPT_COMMAND, Detail: &agentv1.Event_Rcpt{Rcpt: &agentv1.Mailbox{Address: "alice@example.org", Id: 2, Original: "a_b@example.org"}}}},
+		{"EHLO", event.Event{Kind: event.EhloCommand, Argument: "client.example.org"},
+			&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_EHLO_COMMAND, Detail: &agentv1.Event_Command{Command: &agentv1.CommandDetail{Argument: "client.example.org"}}}},
+		{"disconnect", event.Event{Kind: event.Disconnect, Notify: true, Disconnect: event.DisconnectDrain},
+			&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_DISCONNECT, Notify: true, Detail: &agentv1.Event_Disconnect{Disconnect: &agentv1.DisconnectDetail{Reason: agentv1.SessionEnd_REASON_DRAIN}}}},
+		{"reject", event.Event{Kind: event.Reject, Rejection: &event.Rejection{Reply: reply.New(550, reply.Enhanced{Subject: 1, Detail: 1}, "no"), Command: "RCPT TO:<x>", Recipient: "x", Cause: event.CauseAgent, Agent: "a", At: event.RcptCommand}},
+			&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_REJECT, Detail: &agentv1.Event_Reject{Reject: &agentv1.RejectDetail{
+				Reply: &agentv1.Reply{Code: 550, Enhanced: "5.1.1", Lines: []string{"no"}}, Command: "RCPT TO:<x>", Recipient: "x",
+				Cause: agentv1.RejectDetail_CAUSE_AGENT, Agent: "a", At: agentv1.EventType_EVENT_TYPE_RCPT_COMMAND}}}},
+		{"connect", event.Event{Seq: 1, Kind: event.Connect}, &agentv1.Event{Seq: 1, Type: agentv1.EventType_EVENT_TYPE_CONNECT}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			used := &slot{} // what it was used for before must not show
+			used.fill(&event.Event{Seq: 9, Kind: event.RcptCommand, Notify: true, Recipient: mail.Recipient{ID: 9, Params: mail.Params{{Keyword: "X"}}, Original: alice}})
+			if d := cmp.Diff(tt.want, used.fill(&tt.in), protocmp.Transform()); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestHeaderBlock(t *testing.T) {
+	h := mail.ParseHeader([]byte("A: 1\r\nSubject: x\r\n y\r\nodd\r\nB: 2\r\n"))
+	block := &agentv1.HeaderBlock{Raw: []byte("old"), End: []uint32{3}, Id: []uint32{8}}
+	fillHeaders(block, h, nil)
+	if string(block.Raw) != "A: 1\r\nSubject: x\r\n y\r\nodd\r\nB: 2\r\n" || !cmp.Equal(block.End, []uint32{6, 22, 27, 33}) || len(block.Id) != 0 {
+		t.Errorf("whole: %v", block)
+	}
+	if err := h.Remove(1); err != nil {
+		t.Fatal(err)
+	}
+	fillHeaders(block, h, []string{"b", "subject"})
+	if string(block.Raw) != "Subject: x\r\n y\r\nB: 2\r\n" || !cmp.Equal(block.End, []uint32{16, 22}) || !cmp.Equal(block.Id, []uint32{2, 4}) {
+		t.Errorf("filtered: %v", block)
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	edit := func(op *agentv1.Edit) *agentv1.Verdict { return &agentv1.Verdict{Edits: []*agentv1.Edit{op}} }
+	edited := func(e event.Edit) event.Verdict { return event.Verdict{Edits: []event.Edit{e}} }
+	for _, tt := range []struct {
+		name string
+		in   *agentv1.Verdict
+		want event.Verdict
+		err  error
+	}{
+		{name: "empty continues", in: &agentv1.Verdict{}},
+		{name: "reject", in: &agentv1.Verdict{Seq: 2, Action: agentv1.Action_ACTION_REJECT, Reply: &agentv1.Reply{Code: 550, Enhanced: "5.1.10", Lines: []string{"a", "b"}}, Reason: "x\r\ny"},
+			want: event.Verdict{Seq: 2, Action: event.RejectIt, Reply: reply.Reply{Code: 550, Enhanced: reply.Enhanced{Subject: 1, Detail: 10}, Lines: []string{"a", "b"}}, Reason: "x  y"}},
+		{name: "default enhanced code", in: &agentv1.Verdict{Action: agentv1.Action_ACTION_DISCONNECT, Reply: &agentv1.Reply{Code: 421}},
+			want: event.Verdict{Action: event.Hangup, Reply: reply.Reply{Code: 421, Enhanced: reply.Enhanced{Subject: 7}}}},
+		{name: "CR in a reply", in: &agentv1.Verdict{Reply: &agentv1.Reply{Code: 550, Lines: []string{"a\rb"}}}, err: event.ErrProtocol},
+		{name: "class of the enhanced code", in: &agentv1.Verdict{Reply: &agentv1.Reply{Code: 450, Enhanced: "5.1.1"}}, err: event.ErrProtocol},
+		{name: "bad enhanced code", in: &agentv1.Verdict{Reply: &agentv1.Reply{Code: 550, Enhanced: "5.01.1"}}, err: event.ErrProtocol},
+		{name: "code", in: &agentv1.Verdict{Reply: &agentv1.Reply{Code: 1000}}, err: event.ErrProtocol},
+		{name: "unknown action", in: &agentv1.Verdict{Action: 99}, err: event.ErrProtocol},
+		{name: "too many edits", in: &agentv1.Verdict{Edits: make([]*agentv1.Edit, agentv1.MaxEdits+1)}, err: event.ErrProtocol},
+		{name: "failure", in: &agentv1.Verdict{Failure: &agentv1.Failure{Detail: "x"}}, err: event.ErrFailed},
+		{name: "add header at top", in: edit(&agentv1.Edit{Op: &agentv1.Edit_AddHeader{AddHeader: &agentv1.AddHeader{Name: "X", Value: []byte(" 1")}}}),
+			want: edited(event.Edit{Op: event.AddHeader, Name: "X", Value: []byte(" 1")})},
+		{name: "add header before", in: edit(&agentv1.Edit{Op: &agentv1.Edit_AddHeader{AddHeader: &agentv1.AddHeader{Name: "X", At: &agentv1.AddHeader_BeforeId{BeforeId: 3}}}}),
+			want: edited(event.Edit{Op: event.AddHeader, Name: "X", Place: mail.Place{Before: 3}})},
+		{name: "replace header", in: edit(&agentv1.Edit{Op: &agentv1.Edit_ReplaceHeader{ReplaceHeader: &agentv1.ReplaceHeader{Id: 4, Value: []byte(" v")}}}),
+			want: edited(event.Edit{Op: event.ReplaceHeader, Field: 4, Value: []byte(" v")})},
+		{name: "remove headers", in: edit(&agentv1.Edit{Op: &agentv1.Edit_RemoveHeader{RemoveHeader: &agentv1.RemoveHeader{Which: &agentv1.RemoveHeader_AllNamed{AllNamed: "X"}}}}),
+			want: edited(event.Edit{Op: event.RemoveHeaders, Name: "X"})},
+		{name: "replace recipient", in: edit(&agentv1.Edit{Op: &agentv1.Edit_ReplaceRecipient{ReplaceRecipient: &agentv1.ReplaceRecipient{RecipientId: 1, With: []*agentv1.Mailbox{{Address: "a@example.org"}, {Address: "b@example.org"}}}}}),
+			want: edited(event.Edit{Op: event.ReplaceRecipient, Recipient: 1, Addresses: []string{"a@example.org", "b@example.org"}})},
+		{name: "remove with DSN", in: edit(&agentv1.Edit{Op: &agentv1.Edit_RemoveRecipient{RemoveRecipient: &agentv1.RemoveRecipient{Dsn: true}}}),
+			want: edited(event.Edit{Op: event.Unsupported, Detail: "remove_recipient with a DSN"})},
+		{name: "body", in: edit(&agentv1.Edit{Op: &agentv1.Edit_ReplaceBody{ReplaceBody: &agentv1.ContentSource{}}}),
+			want: edited(event.Edit{Op: event.Unsupported, Detail: "replace_body"})},
+		{name: "unknown edit", in: edit(&agentv1.Edit{}), want: edited(event.Edit{Op: event.Unsupported, Detail: "an edit this relay does not know"})},
+		{name: "property", in: edit(&agentv1.Edit{Op: &agentv1.Edit_SetProperty{SetProperty: &agentv1.SetProperty{Private: true, Property: &agentv1.Property{Scope: agentv1.Property_SCOPE_MESSAGE, Key: "k", Value: []byte("v")}}}}),
+			want: edited(event.Edit{Op: event.SetProperty, Property: event.Property{Scope: event.ScopeMessage, Key: "k", Value: []byte("v"), Private: true}})},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := verdictOf(tt.in)
+			if !errors.Is(err, tt.err) {
+				t.Fatalf("error %v, want %v", err, tt.err)
+			}
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func FuzzVerdict(f *testing.F) {
+	seed, err := proto.Marshal(&agentv1.Verdict{Seq: 1, Reply: &agentv1.Reply{Code: 550, Enhanced: "5.7.1", Lines: []string{"no"}}, Edits: []*agentv1.Edit{{}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var w agentv1.Verdict
+		if proto.Unmarshal(data, &w) != nil {
+			return
+		}
+		if v, err := verdictOf(&w); err == nil && len(v.Edits) != len(w.Edits) {
+			t.Errorf("%d edits of %d", len(v.Edits), len(w.Edits))
+		}
+	})
+}
+
+func TestFilter(t *testing.T) {
+	yes := true
+	state := newState("s")
+	state.Connection.Internal = true
+	state.Envelope = &mail.Envelope{From: mail.Path{Local: "a", Domain: "example.com"}, Params: mail.Params{{Keyword: "SIZE", Value: "1000"}},
+		Recipients: []mail.Recipient{{Path: mail.Path{Local: "b", Domain: "sub.example.org"}}}}
+	for _, tt := range []struct {
+		name string
+		f    *agentv1.Filter
+		want bool
+	}{
+		{"none", nil, true},
+		{"listener", &agentv1.Filter{Listeners: []string{":25"}}, true},
+		{"other listener", &agentv1.Filter{Listeners: []string{":587"}}, false},
+		{"internal", &agentv1.Filter{Direction: agentv1.Filter_DIRECTION_INTERNAL}, true},
+		{"inbound", &agentv1.Filter{Direction: agentv1.Filter_DIRECTION_INBOUND}, false},
+		{"authenticated", &agentv1.Filter{Authenticated: &yes}, false},
+		{"sender", &agentv1.Filter{SenderDomains: []string{"example.com"}}, true},
+		{"other sender", &agentv1.Filter{SenderDomains: []string{"example.org"}}, false},
+		{"recipient", &agentv1.Filter{RecipientDomains: []string{"*.example.org"}}, true},
+		{"other recipient", &agentv1.Filter{RecipientDomains: []string{"example.org"}}, false},
+		{"size", &agentv1.Filter{MaxSize: 1000}, true},
+		{"too large", &agentv1.Filter{MaxSize: 999}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := filterOf(tt.f).passes(&event.Event{Kind: event.EndOfHeaders}, state); got != tt.want {
+				t.Errorf("passes = %t, want %t", got, tt.want)
+			}
+		})
+	}
+}
