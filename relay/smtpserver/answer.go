@@ -16,6 +16,9 @@ import (
 // answer is the one door to the client: r, or where err is set, what the error comes to. A
 // refusal is logged, agents are told of it, and 421 and who asks for it end the session.
 func (g *gate) answer(c *command, r reply.Reply, err error) {
+	if !mayWait(c) {
+		defer g.flush()
+	}
 	if g.dead {
 		if err != nil {
 			g.logRefusal(c, reply.From(err), err)
@@ -34,6 +37,19 @@ func (g *gate) answer(c *command, r reply.Reply, err error) {
 		defer g.hangUp(event.DisconnectHostClosed)
 	}
 	g.tellAgents(c, r, err)
+}
+
+// mayWait reports whether the reply may wait for those of the commands that came with it
+// (RFC 2920 §3.2). That to a message may not: the next command can take its time, and the
+// client must not send again what we have.
+func mayWait(c *command) bool {
+	switch c.verb {
+	case "MAIL", "RCPT", "RSET":
+		return true
+	case "BDAT":
+		return !c.content
+	}
+	return false
 }
 
 // negative makes sure that a refusal refuses.
@@ -93,7 +109,7 @@ func (g *gate) logRefusal(c *command, r reply.Reply, err error) {
 		level, what = slog.LevelError, "internal error"
 	}
 	log := g.s.cfg.Log
-	if !log.Enabled(g.ctx, level) {
+	if c.logged && level == slog.LevelInfo || !log.Enabled(g.ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{slog.String("id", g.id), slog.String("client", g.remote.Addr().String())}

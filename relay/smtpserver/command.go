@@ -19,6 +19,10 @@ type command struct {
 	params mail.Params
 	// asked: the agents have let it pass already.
 	asked bool
+	// content: the reply to it ends the transaction.
+	content bool
+	// logged: the Transaction logs a refusal.
+	logged bool
 	// prepared: the verdict was known before go-smtp was given the command.
 	prepared bool
 }

@@ -2,12 +2,13 @@ package smtpserver
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
+	"os"
 	"slices"
 	"time"
 
+	"example.org/relay/relay/event"
 	"example.org/relay/relay/mail"
 	"example.org/relay/relay/reply"
 )
@@ -20,8 +21,6 @@ type source interface {
 	// drain reads what the client must still send before it may be answered, n octets at the
 	// most.
 	drain(n int64) error
-	// command is what a refusal answers.
-	command() *command
 }
 
 // content is one message on its way in. Its Read is the body that a Transaction sees: all
@@ -32,6 +31,10 @@ type content struct {
 	rest []byte // came with the header section
 	err  error  // the end, or what is wrong; once set, it stays
 	size int64  // octets so far
+	// shown: the Transaction has had it, and logs what became of it.
+	shown bool
+	// gone: the connection broke, there is nothing more to read.
+	gone bool
 }
 
 func newContent(g *gate, src source) *content { return &content{g: g, src: src} }
@@ -47,6 +50,7 @@ func (c *content) take(tx Transaction) (reply.Reply, error) {
 	header, err := c.header()
 	var told reply.Reply
 	if err == nil {
+		c.shown = true
 		told, err = tx.Content(c.g.ctx, header, c)
 	}
 	if c.err != nil && !errors.Is(c.err, io.EOF) {
@@ -58,7 +62,7 @@ func (c *content) take(tx Transaction) (reply.Reply, error) {
 	if err == nil && !told.Positive() {
 		err = reply.Refuse(told)
 	}
-	if c.g.dead || errors.Is(err, errAborted) {
+	if c.gone || errors.Is(err, errAborted) {
 		return told, err
 	}
 	return told, c.finish(err)
@@ -70,7 +74,7 @@ func (c *content) finish(err error) error {
 		return err
 	}
 	if err == nil {
-		if _, err = io.Copy(io.Discard, c); err == nil || c.g.dead {
+		if _, err = io.Copy(io.Discard, c); err == nil || c.gone || errors.Is(err, errAborted) {
 			return err
 		}
 	}
@@ -170,21 +174,18 @@ func (c *content) lost(err error) error {
 	switch {
 	case errors.As(err, &refused), errors.Is(err, errAborted):
 		c.err = err
-	case isTimeout(err):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.gone = true
 		c.err = timedOut(c.g.s.cfg.Hostname, err)
 	default:
-		c.g.hangUp(c.g.reason)
+		c.gone = true
+		c.g.hangUp(event.DisconnectClientLost)
 		c.err = &reply.Error{Reply: reply.New(421, reply.Enhanced{Subject: 4, Detail: 2}, "connection lost"), Op: "read message", Err: err, Hangup: true}
 	}
 	return c.err
 }
 
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout() && !errors.Is(err, context.DeadlineExceeded)
-}
-
-// badLines refuses content with a line discipline that others may read in another way.
+// badLines refuses content whose lines another server may read in another way.
 func badLines(what string) error {
 	return &reply.Error{Reply: reply.New(550, reply.Enhanced{Subject: 6, Detail: 11}, "message has a "+what), Op: "read message"}
 }
@@ -194,8 +195,6 @@ type dotSource struct {
 	g *gate
 	dots
 }
-
-func (s *dotSource) command() *command { return s.g.current }
 
 func (s *dotSource) next(p []byte) (int, error) {
 	for {

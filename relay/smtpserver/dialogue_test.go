@@ -35,6 +35,8 @@ import (
 //	                            "agent OnConnect reject 554 5.7.1" or "agent OnReject notify"
 //	C: text                     the client sends a line
 //	C! "text"                   … octets, as a Go string
+//	EHLO:                       the client reads the banner, says EHLO and reads the reply
+//	TX:                         … then MAIL FROM:<a@example.net>, RCPT TO:<b@example.org>, both taken
 //	S: text                     the server says exactly this
 //	S~ regex                    … something like it
 //	W: 1                        the replies since the last W: came in so many writes
@@ -102,6 +104,12 @@ func newPlayer(t *testing.T) *player {
 
 func play(t *testing.T, script string) {
 	p := newPlayer(t)
+	defer func() {
+		if t.Failed() && p.server != nil {
+			_ = p.conn.Close()
+			_ = p.server.Close()
+		}
+	}()
 	lines := strings.Split(strings.TrimRight(script, "\n"), "\n")
 	for i, line := range lines {
 		word, arg, _ := strings.Cut(line, " ")
@@ -252,6 +260,10 @@ func (p *player) step(word, arg string) error {
 			return err
 		}
 		return p.send(raw)
+	case "EHLO:":
+		return p.hello()
+	case "TX:":
+		return p.transaction()
 	case "C.":
 		return p.conn.Close()
 	case "T:":
@@ -275,9 +287,43 @@ func (p *player) step(word, arg string) error {
 
 func (p *player) send(s string) error {
 	synctest.Wait()
+	if s == "" {
+		return nil
+	}
 	_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
 	_, err := p.conn.Write([]byte(s))
 	return err
+}
+
+func (p *player) hello() error {
+	if err := p.send("EHLO client.example.org\r\n"); err != nil {
+		return err
+	}
+	return p.swallow("250 ")
+}
+
+func (p *player) transaction() error {
+	if err := p.send("MAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\n"); err != nil {
+		return err
+	}
+	return p.swallow("250 2.1.5")
+}
+
+// swallow takes replies up to and with a line that begins so.
+func (p *player) swallow(prefix string) error {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		line, rest, ok := bytes.Cut(p.got, []byte("\r\n"))
+		if !ok || line[0] > '3' {
+			return fmt.Errorf("server does not say %s but %q", prefix, line)
+		}
+		p.got, p.writes = rest, 0
+		if bytes.HasPrefix(line, []byte(prefix)) {
+			return nil
+		}
+	}
 }
 
 func (p *player) startTLS() error {

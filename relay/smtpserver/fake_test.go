@@ -1,6 +1,7 @@
 package smtpserver
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -22,7 +23,6 @@ type fakeBackend struct {
 
 	mu        sync.Mutex
 	delivered []string
-	open      int // transactions that were not ended
 	events    []string
 }
 
@@ -214,4 +214,22 @@ func (l *pipeListener) dial() net.Conn {
 	here, there := net.Pipe()
 	l.conns <- there
 	return here
+}
+
+// lockedBuffer is a log that several goroutines write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

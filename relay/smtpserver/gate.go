@@ -3,6 +3,7 @@ package smtpserver
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -145,6 +146,11 @@ func (g *gate) settle() {
 	case v != nil:
 		g.answer(c, v.reply, v.err)
 	}
+	if c.content {
+		mustReset := g.mustReset
+		g.forget()
+		g.mustReset = mustReset
+	}
 }
 
 // give hands go-smtp a line for the command c.
@@ -178,6 +184,9 @@ func (g *gate) fill(deadline time.Time, idle bool) error {
 	g.mu.Unlock()
 
 	err := g.in.fill(g.conn)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // io.EOF is the end of a message, and this must never look like one
+	}
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -221,9 +230,10 @@ func (g *gate) lost(err error) {
 		g.answer(&command{}, reply.Reply{}, &reply.Error{
 			Reply: reply.New(421, reply.Enhanced{Subject: 3, Detail: 2}, g.s.cfg.Hostname+" is going down, closing connection"), Op: "shutdown",
 		})
-		g.reason = event.DisconnectDrain
+		g.reason, g.linger = event.DisconnectDrain, false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		g.answer(&command{}, reply.Reply{}, timedOut(g.s.cfg.Hostname, err))
+		g.linger = false // it has not sent for minutes
 	default:
 		g.hangUp(event.DisconnectClientLost)
 	}
@@ -297,7 +307,13 @@ func (g *gate) end() {
 // unread would reset the connection and lose it.
 func (g *gate) readOn() {
 	c, ok := g.raw.(*net.TCPConn)
-	if !ok || c.CloseWrite() != nil {
+	if !ok {
+		return
+	}
+	if t, ok := g.conn.(*tls.Conn); ok {
+		_ = t.CloseWrite()
+	}
+	if c.CloseWrite() != nil {
 		return
 	}
 	_ = c.SetReadDeadline(time.Now().Add(lingerTime))

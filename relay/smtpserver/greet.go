@@ -49,8 +49,9 @@ func asGreeting(err error) error {
 	if !ok {
 		return err
 	}
-	e.Reply.Code = 554
-	if reply.From(e).Transient() || e.Reply.Code == 0 {
+	if e.Reply.Permanent() {
+		e.Reply.Code = 554
+	} else {
 		e.Reply.Code = 421
 	}
 	return e

@@ -50,7 +50,11 @@ func (g *gate) checkMail(c *command) error {
 
 // rcpt is RCPT (RFC 5321 §4.1.1.3).
 func (g *gate) rcpt(c *command) {
-	if g.mustReset {
+	switch {
+	case g.client.Hello == "": // go-smtp does not know of STARTTLS
+		g.badCommand(c, 503, 1, "EHLO or HELO first")
+		return
+	case g.mustReset:
 		g.badCommand(c, 503, 1, "a chunk was refused, RSET first")
 		return
 	}
@@ -198,7 +202,7 @@ func (s *session) Data(io.Reader) error {
 	r, err := g.content.take(g.tx)
 	g.in.release()
 	g.feed = append(g.feed[:0], ".\r\n"...)
-	g.forget()
+	g.current.content, g.current.logged = true, g.content.shown
 	if errors.Is(err, errAborted) {
 		g.verdict = nil
 		return nil // the command that did it is answered

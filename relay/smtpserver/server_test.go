@@ -1,0 +1,328 @@
+package smtpserver
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.org/relay/relay/event"
+	"example.org/relay/relay/mail"
+	"example.org/relay/relay/pipeline"
+	"example.org/relay/relay/reply"
+)
+
+// listen serves on a real socket.
+func listen(t testing.TB, b Backend, limits Limits) (addr string, s *Server) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = New(Config{
+		Hostname: "mx.example.org", Limits: limits, Backend: b, Log: slog.New(slog.DiscardHandler),
+		Pipeline: pipeline.New(event.FrontEnd, mail.NewDomains("example.org")),
+	})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() {
+		_ = s.Close()
+		if err := <-served; err != nil {
+			t.Errorf("Serve = %v", err)
+		}
+	})
+	return l.Addr().String(), s
+}
+
+// talker is a client on a real socket.
+type talker struct {
+	t testing.TB
+	net.Conn
+	r *bufio.Reader
+}
+
+func dial(t testing.TB, addr string) *talker {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	k := &talker{t, c, bufio.NewReader(c)}
+	k.expect("220 ")
+	return k
+}
+
+func (k *talker) send(s string) {
+	k.t.Helper()
+	if _, err := io.WriteString(k, s); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// expect reads to the end of a reply and checks its beginning.
+func (k *talker) expect(prefix string) {
+	k.t.Helper()
+	for {
+		line, err := k.r.ReadString('\n')
+		if err != nil {
+			k.t.Fatalf("waiting for %q: %v", prefix, err)
+		}
+		if len(line) > 3 && line[3] == ' ' {
+			if !strings.HasPrefix(line, prefix) {
+				k.t.Fatalf("server says %q, want %q", line, prefix)
+			}
+			return
+		}
+	}
+}
+
+func (k *talker) begin() {
+	k.t.Helper()
+	k.send("EHLO client.example.org\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\n")
+	k.expect("250 ")
+	k.expect("250 2.1.0")
+	k.expect("250 2.1.5")
+}
+
+// readerBackend hands each body to read.
+type readerBackend struct {
+	fakeBackend
+	read func(header *mail.Header, body io.Reader) (reply.Reply, error)
+}
+
+type readerTransaction struct {
+	*fakeTransaction
+	read func(*mail.Header, io.Reader) (reply.Reply, error)
+}
+
+func (b *readerBackend) Open(agents *pipeline.Session) Transaction {
+	return &readerTransaction{&fakeTransaction{b: &b.fakeBackend, agents: agents}, b.read}
+}
+
+func (t *readerTransaction) Content(_ context.Context, h *mail.Header, body io.Reader) (reply.Reply, error) {
+	t.env = nil
+	return t.read(h, body)
+}
+
+// A small message is one Read, with io.EOF; the header section is seen before the body is there.
+func TestBodyIsReadAsItArrives(t *testing.T) {
+	type read struct {
+		s   string
+		err error
+	}
+	reads := make(chan read, 10)
+	b := &readerBackend{read: func(h *mail.Header, body io.Reader) (reply.Reply, error) {
+		reads <- read{string(h.AppendTo(nil)), nil}
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := body.Read(buf)
+			reads <- read{string(buf[:n]), err}
+			if err == io.EOF {
+				return reply.Reply{}, nil
+			}
+			if err != nil {
+				return reply.Reply{}, err
+			}
+		}
+	}}
+	addr, _ := listen(t, b, Limits{})
+	k := dial(t, addr)
+	k.begin()
+	k.send("DATA\r\n")
+	k.expect("354 ")
+	k.send("x: y\r\n\r\nbody\r\n.\r\n")
+	k.expect("250 ")
+	for _, want := range []read{{"x: y\r\n", nil}, {"\r\nbody\r\n", io.EOF}} {
+		if got := <-reads; got != want {
+			t.Errorf("read %+v, want %+v", got, want)
+		}
+	}
+	k.begin()
+	k.send("DATA\r\n")
+	k.expect("354 ")
+	k.send("x: y\r\n\r\n")
+	for _, want := range []read{{"x: y\r\n", nil}, {"\r\n", nil}} {
+		if got := <-reads; got != want {
+			t.Errorf("read %+v, want %+v", got, want)
+		}
+	}
+	k.send("body\r\n")
+	if got := <-reads; got != (read{"body\r\n", nil}) {
+		t.Errorf("read %+v", got)
+	}
+	k.send(".\r\n")
+	if got := <-reads; got != (read{"", io.EOF}) {
+		t.Errorf("read %+v", got)
+	}
+	k.expect("250 ")
+}
+
+// A client that is hung up on while it sends still gets to read why.
+func TestLastReplyIsNotLostToUnreadOctets(t *testing.T) {
+	addr, _ := listen(t, &fakeBackend{}, Limits{MessageSize: 1000})
+	for range 20 {
+		k := dial(t, addr)
+		k.begin()
+		k.send("DATA\r\n")
+		k.expect("354 ")
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			line := bytes.Repeat([]byte("x"), 9998)
+			line = append(line, "\r\n"...)
+			for range 150 { // more than the server reads on for
+				if _, err := k.Write(line); err != nil {
+					return
+				}
+			}
+		}()
+		k.expect("552 5.3.4")
+		<-done
+		_ = k.Close()
+	}
+}
+
+// Big messages pass as they are, in DATA and in chunks.
+func TestBigMessagesPassUnchanged(t *testing.T) {
+	var big bytes.Buffer
+	big.WriteString("Subject: big\r\n\r\n")
+	for i := range 60_000 {
+		fmt.Fprintf(&big, "%s%d %s\r\n", strings.Repeat(".", i%4), i, strings.Repeat("x", i%120))
+	}
+	big.WriteString(strings.Repeat("y", 1<<20) + "\r\n.\r\n..\r\n")
+	got := make(chan []byte, 1)
+	b := &readerBackend{read: func(h *mail.Header, body io.Reader) (reply.Reply, error) {
+		all, err := io.ReadAll(body)
+		got <- append(h.AppendTo(nil), all...)
+		return reply.Reply{}, err
+	}}
+	addr, _ := listen(t, b, Limits{})
+	k := dial(t, addr)
+
+	k.begin()
+	k.send("DATA\r\n")
+	k.expect("354 ")
+	stuffed := bytes.ReplaceAll(big.Bytes(), []byte("\r\n."), []byte("\r\n.."))
+	k.send(string(stuffed) + ".\r\n")
+	k.expect("250 ")
+	if m := <-got; !bytes.Equal(m, big.Bytes()) {
+		t.Errorf("DATA: %d octets came as %d others", big.Len(), len(m))
+	}
+
+	k.begin()
+	for chunk := range slices.Chunk(big.Bytes(), 1<<20-1) {
+		k.send(fmt.Sprintf("BDAT %d\r\n%s", len(chunk), chunk))
+		k.expect("250 2.0.0")
+	}
+	k.send("BDAT 0 LAST\r\n")
+	k.expect("250 2.6.0")
+	if m := <-got; !bytes.Equal(m, big.Bytes()) {
+		t.Errorf("BDAT: %d octets came as %d others", big.Len(), len(m))
+	}
+}
+
+func TestShutdownEndsIdleSessionsAndClosesTheRestInTime(t *testing.T) {
+	addr, s := listen(t, &fakeBackend{}, Limits{})
+	idle, busy := dial(t, addr), dial(t, addr)
+	busy.begin()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(ctx) }()
+	idle.expect("421 4.3.2")
+	_ = idle.Close()
+	if _, err := net.Dial("tcp", addr); err == nil {
+		t.Error("takes connections while it goes down")
+	}
+	busy.send("NOOP\r\n")
+	busy.expect("250 ")
+	cancel()
+	if err := <-done; err != context.Canceled {
+		t.Errorf("Shutdown = %v", err)
+	}
+	if _, err := busy.r.ReadByte(); err == nil {
+		t.Error("session goes on after Shutdown")
+	}
+}
+
+func TestSessionIDsRiseAndAreUnique(t *testing.T) {
+	var src idSource
+	var all []string
+	for range 100_000 {
+		all = append(all, src.next())
+	}
+	if !slices.IsSorted(all) {
+		t.Error("not in order")
+	}
+	if n := len(slices.Compact(all)); n != 100_000 {
+		t.Errorf("%d different ids", n)
+	}
+	if len(all[0]) != 13 {
+		t.Errorf("id %q", all[0])
+	}
+}
+
+// Whatever comes from a client, in whatever pieces: no panic, nobody hangs, and nothing is
+// delivered that the client did not finish.
+func FuzzSession(f *testing.F) {
+	const tx = "EHLO c\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\n"
+	for _, s := range []string{
+		"", "QUIT\r\n", "\r\n", "EHLO\r\n", tx, tx + "DATA\r\nx: y\r\n\r\nbody\r\n.\r\n", tx + "DATA\r\nx\r\n.\r\n" + tx + "DATA\r\n.\r\nQUIT\r\n",
+		tx + "BDAT 4\r\nabc\nBDAT 0 LAST\r\n", tx + "BDAT 3 LAST\r\na\r\nRSET\r\n", tx + "BDAT 100 LAST\r\nabc", tx + "DATA\r\nx\n.\nMAIL FROM:<>\r\n",
+		"STARTTLS\r\n", "NOOP\nNOOP\r\n", "MAIL FROM:<\"a\\\"> \"@x> SIZE=1 BODY=7BIT\r\n", tx + "RSET\r\nHELP\r\nVRFY x\r\nHELO x\r\n",
+		tx + "BDAT 2\r\nabRSET\r\n" + tx + "BDAT 2\r\nabQUIT\r\n",
+	} {
+		f.Add([]byte(s), uint8(255))
+		f.Add([]byte(s), uint8(0))
+	}
+	f.Fuzz(func(t *testing.T, octets []byte, piece uint8) {
+		synctest.Test(t, func(t *testing.T) {
+			fuzzSession(t, octets, int(piece)+1)
+		})
+	})
+}
+
+func fuzzSession(t *testing.T, octets []byte, piece int) {
+	p := newPlayer(t)
+	panicked := new(lockedBuffer)
+	p.cfg.Log = slog.New(slog.NewTextHandler(panicked, nil))
+	p.start()
+	for c := range slices.Chunk(octets, piece) {
+		_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		if _, err := p.conn.Write(c); err != nil {
+			break
+		}
+	}
+	synctest.Wait()
+	_ = p.conn.Close()
+	synctest.Wait()
+	if n := len(p.server.gates); n > 0 {
+		t.Errorf("%d sessions left", n)
+	}
+	if log := panicked.String(); strings.Contains(log, "panic") {
+		t.Error(log)
+	}
+	delivered := p.backend.take()
+	accepted := strings.Count(string(p.got), "250 2.6.0 kept\r\n")
+	if len(delivered) != accepted {
+		t.Errorf("delivered %d, told of %d: %q", len(delivered), accepted, p.got)
+	}
+	ends := bytes.Count(octets, []byte(".\r\n")) + bytes.Count(bytes.ToUpper(octets), []byte("LAST\r\n"))
+	if len(delivered) > ends {
+		t.Errorf("delivered %d messages, the client ended %d", len(delivered), ends)
+	}
+	for line := range strings.Lines(string(p.got)) {
+		if !strings.HasSuffix(line, "\r\n") || len(line) < 6 || line[0] < '2' || line[0] > '5' {
+			t.Errorf("server says %q", line)
+		}
+	}
+	_ = p.server.Close()
+	<-p.served
+}
