@@ -161,4 +161,3 @@ func refusedBy(r reply.Reply) error { return &answer{r} }
 type answer struct{ reply.Reply }
 
 func (a *answer) Error() string { return "server answered " + a.String() }
-
