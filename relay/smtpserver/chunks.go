@@ -126,6 +126,8 @@ func (s *chunkSource) next(p []byte) (int, error) {
 	return n, io.EOF
 }
 
+func (s *chunkSource) ready() bool { return s.left > 0 && len(s.g.in.unused()) > 0 }
+
 // wait returns when octets of the chunk are there.
 func (s *chunkSource) wait() error {
 	if len(s.g.in.unused()) > 0 {

@@ -18,6 +18,8 @@ type source interface {
 	// next fills p with what has come, and waits where nothing has. io.EOF comes with the
 	// last octets where they are there. Another error ends the message.
 	next(p []byte) (int, error)
+	// ready reports that next would not wait.
+	ready() bool
 	// drain reads what the client must still send before it may be answered, n octets at the
 	// most.
 	drain(n int64) error
@@ -146,10 +148,14 @@ func (c *content) Read(p []byte) (int, error) {
 	}
 	n := copy(p, c.rest)
 	c.rest = c.rest[n:]
-	if len(c.rest) == 0 && errors.Is(c.err, io.EOF) {
-		return n, io.EOF
+	if len(c.rest) > 0 {
+		return n, nil
 	}
-	return n, nil
+	if c.err != nil || n == len(p) || !c.src.ready() {
+		return n, c.err
+	}
+	more, err := c.read(p[n:]) // so that a small message is one Read
+	return n + more, err
 }
 
 // read takes octets from the client and holds them against the limits.
@@ -207,6 +213,9 @@ func (s *dotSource) next(p []byte) (int, error) {
 		}
 	}
 }
+
+// ready: with three octets, there is no doubt whether they are the end.
+func (s *dotSource) ready() bool { return len(s.g.in.unused()) > 2 }
 
 // decode takes what is there, and waits where that is nothing.
 func (s *dotSource) decode(p []byte) (int, error) {

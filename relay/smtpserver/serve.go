@@ -115,14 +115,16 @@ func (s *Server) closeAll() {
 	}
 }
 
-func (s *Server) add(g *gate) {
+// add reports whether the session may begin.
+func (s *Server) add(g *gate) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
 	s.gates[g] = struct{}{}
 	s.sessions.Add(1)
-	if s.draining {
-		g.drain()
-	}
+	return true
 }
 
 func (s *Server) remove(g *gate) {
@@ -145,7 +147,10 @@ func (l gateListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	g := newGate(l.s, c)
-	l.s.add(g)
+	if !l.s.add(g) {
+		g.cut()
+		return nil, net.ErrClosed
+	}
 	return g, nil
 }
 

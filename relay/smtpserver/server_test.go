@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -227,6 +228,63 @@ func TestBigMessagesPassUnchanged(t *testing.T) {
 	if m := <-got; !bytes.Equal(m, big.Bytes()) {
 		t.Errorf("BDAT: %d octets came as %d others", big.Len(), len(m))
 	}
+}
+
+func TestHeaderFieldsAreCounted(t *testing.T) {
+	addr, _ := listen(t, &fakeBackend{}, Limits{})
+	k := dial(t, addr)
+	for _, tt := range []struct {
+		fields int
+		want   string
+	}{{1000, "250 2.6.0"}, {maxFields, "250 2.6.0"}, {maxFields + 1, "552 5.3.4"}} {
+		k.begin()
+		k.send("DATA\r\n")
+		k.expect("354 ")
+		k.send(strings.Repeat("a: b\r\n", tt.fields) + "\r\nbody\r\n.\r\n")
+		k.expect(tt.want)
+	}
+}
+
+func TestLogHasARefusalAndOneLineASession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(t)
+		log := new(lockedBuffer)
+		p.cfg.Log = slog.New(slog.NewJSONHandler(log, nil))
+		p.start()
+		for _, s := range []string{"HELO client.example.org\r\n", "MAIL FROM:<>\r\n", "RCPT TO:<550-5.1.1@example.org>\r\n", "RCPT TO:<b@example.org>\r\n",
+			"DATA\r\n", ".\r\n", "QUIT\r\n"} {
+			if err := p.send(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		p.got, _ = nil, p.backend.take()
+		p.stop()
+		var lines []map[string]any
+		for line := range strings.Lines(log.String()) {
+			var m map[string]any
+			if err := json.Unmarshal([]byte(line), &m); err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, m)
+		}
+		if len(lines) != 2 {
+			t.Fatalf("%d lines: %s", len(lines), log)
+		}
+		for i, want := range []map[string]any{
+			{"msg": "refused", "level": "INFO", "command": "RCPT TO:<550-5.1.1@example.org>", "reply": "550 5.1.1 as asked"},
+			{"msg": "session", "level": "INFO", "hello": "client.example.org", "esmtp": false, "tls": false, "accepted": 1.0, "refused": 0.0, "commands": 6.0, "reason": "quit"},
+		} {
+			for k, v := range want {
+				if lines[i][k] != v {
+					t.Errorf("%s = %v, want %v", k, lines[i][k], v)
+				}
+			}
+			if lines[i]["id"] != lines[0]["id"] {
+				t.Errorf("id %v", lines[i]["id"])
+			}
+		}
+	})
 }
 
 func TestShutdownEndsIdleSessionsAndClosesTheRestInTime(t *testing.T) {
