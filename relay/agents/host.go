@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -104,7 +105,11 @@ func (h *Host) Start() {
 	}
 	for _, a := range h.list() {
 		e := a.entry.Load()
-		if !e.Enabled || !h.serves(e.Service) {
+		if !e.Enabled {
+			continue
+		}
+		if !h.serves(e.Service) {
+			a.sup.Load().setProblem(fmt.Sprintf("transport service %s is not configured", e.Service))
 			continue
 		}
 		v := a.supervisor(h.spec(*e))

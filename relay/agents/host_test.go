@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -307,7 +308,18 @@ func TestPoisonIsFoundAndOthersLoseNothing(t *testing.T) {
 	})
 }
 
+func TestMessageThatStopsTheProcessIsPoison(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	c, state := r.enabled(t, "good").Open("s"), newState("s")
+	if _, err := mailFrom(t, c, state, 1, "stop", 20*time.Second); !errors.Is(err, event.ErrPoison) {
+		t.Errorf("error %v, want poison", err)
+	}
+	c.End(nil, state, event.DisconnectQuit)
+}
+
 func TestHungAgentIsReplaced(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	a := r.enabled(t, "good")
 	c, state := a.Open("s"), newState("s")
@@ -318,6 +330,10 @@ func TestHungAgentIsReplaced(t *testing.T) {
 	if err := syscall.Kill(before, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "all threads to stop", func() bool {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", before))
+		return strings.Contains(string(stat), ") T ")
+	})
 	v, err := mailFrom(t, c, state, 2, "a", 10*time.Second)
 	if err != nil || !strings.Contains(v.Reason, "resumed=true events=1 parts=Cc") {
 		t.Errorf("%q, %v", v.Reason, err)
@@ -426,6 +442,89 @@ func TestProgramsThatAreNoAgentsAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestEventsToWatchRideAlong(t *testing.T) {
+	r := newRig(t)
+	a := r.enabled(t, "good")
+	c, state := a.Open("s1"), newState("s1")
+	watch := func(seq uint32) []event.Event {
+		return []event.Event{{Seq: seq, Kind: event.EndOfHeaders, Notify: true}}
+	}
+	c.Notify(watch(1), state)
+	v, err := c.Decide(t.Context(), append(watch(2), event.Event{Seq: 3, Kind: event.MailCommand}), state, 5*time.Second)
+	if err != nil || !strings.HasPrefix(v.Reason, "s1 resumed=false events=3 ") {
+		t.Errorf("%q, %v", v.Reason, err)
+	}
+	c.End([]event.Event{{Seq: 4, Kind: event.Disconnect, Disconnect: event.DisconnectClientLost}}, state, event.DisconnectClientLost)
+
+	// A session whose only event is its end is told as well.
+	a.Open("s2").End([]event.Event{{Seq: 1, Kind: event.Disconnect}}, newState("s2"), event.DisconnectQuit)
+	for _, want := range []string{"told at the end: s1 EVENT_TYPE_DISCONNECT REASON_CLIENT_LOST", "told at the end: s2 EVENT_TYPE_DISCONNECT REASON_QUIT"} {
+		eventually(t, want, func() bool { return strings.Contains(r.log.String(), want) })
+	}
+}
+
+func TestSessionsWaitForAnAgentThatTakesFew(t *testing.T) {
+	r := newRig(t)
+	a := r.enabled(t, "onesession")
+	first, second, state := a.Open("s1"), a.Open("s2"), newState("s")
+	if _, err := mailFrom(t, first, state, 1, "a", 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	if _, err := mailFrom(t, second, state, 1, "a", 50*time.Millisecond); !errors.Is(err, event.ErrOverloaded) {
+		t.Errorf("error %v, want overloaded", err)
+	}
+	first.End(nil, state, event.DisconnectQuit)
+	if _, err := mailFrom(t, second, state, 2, "a", 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	second.End(nil, state, event.DisconnectQuit)
+}
+
+func TestEndOfContextEndsTheCall(t *testing.T) {
+	r := newRig(t)
+	a := r.enabled(t, "good")
+	c, state := a.Open("s"), newState("s")
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		eventually(t, "an event in flight", func() bool { return a.sup.Load().cur.Load().deciding.Load() == 1 })
+		cancel()
+	}()
+	events := []event.Event{{Seq: 1, Kind: event.MailCommand, From: mail.Path{Local: "never", Domain: "example.org"}}}
+	if _, err := c.Decide(ctx, events, state, 10*time.Second); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want canceled", err)
+	}
+	if n := a.stats.failures.Load(); n != 0 {
+		t.Errorf("%d failures", n)
+	}
+	if _, err := mailFrom(t, c, state, 2, "a", 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	c.End(nil, state, event.DisconnectQuit)
+}
+
+func TestChildrenOfAKilledAgentDieWithIt(t *testing.T) {
+	r := newRig(t)
+	c, state := r.enabled(t, "good").Open("s"), newState("s")
+	v, err := mailFrom(t, c, state, 1, "spawn", 5*time.Second)
+	pid, convErr := strconv.Atoi(v.Reason)
+	if err != nil || convErr != nil || !alive(pid) {
+		t.Fatalf("child %q, %v", v.Reason, err)
+	}
+	syscall.Kill(r.pid(t, "good"), syscall.SIGKILL)
+	eventually(t, "the child to be gone", func() bool { return !alive(pid) })
+	c.End(nil, state, event.DisconnectQuit)
+}
+
+func TestStateDirectoryWithALongName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long/", 30))
+	r := newRigIn(t, dir)
+	c := r.enabled(t, "good").Open("s")
+	if _, err := mailFrom(t, c, newState("s"), 1, "a", 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	c.End(nil, newState("s"), event.DisconnectQuit)
 }
 
 // hostUntilKilled is a host process for TestKilledHostLeavesNoAgent.

@@ -55,6 +55,7 @@ type instance struct {
 
 	answered  atomic.Bool // it has given a verdict
 	restartMe atomic.Bool
+	degraded  atomic.Bool
 	beats     atomic.Uint64
 
 	deciding atomic.Int64 // Invariant: calls in flight, while not retiring or until idle.

@@ -201,6 +201,13 @@ func (v *supervisor) setState(state, problem string) {
 	v.changed = make(chan struct{})
 }
 
+// setProblem says why a stopped agent is stopped.
+func (v *supervisor) setProblem(problem string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.setState(v.state, problem)
+}
+
 // pause waits before the next start; a kick ends the wait.
 func (v *supervisor) pause(wait time.Duration, open bool, problem string) {
 	v.mu.Lock()
@@ -380,12 +387,25 @@ func (v *supervisor) heard(inst *instance, s *agentv1.AgentStatus) {
 		if inst.restartMe.CompareAndSwap(false, true) {
 			go v.renew(inst, "it asked for it: "+oneLine(s.Detail, 200))
 		}
-	case agentv1.AgentStatus_STATE_DEGRADED:
-		v.mu.Lock()
-		if v.cur.Load() == inst {
-			v.problem = "degraded: " + oneLine(s.Detail, 200)
+	case agentv1.AgentStatus_STATE_DEGRADED, agentv1.AgentStatus_STATE_READY:
+		if now := s.State == agentv1.AgentStatus_STATE_DEGRADED; now || inst.degraded.Load() {
+			v.degrade(inst, now, oneLine(s.Detail, 200))
 		}
-		v.mu.Unlock()
+	}
+}
+
+// degrade notes that an instance says it works less well than it should, or does not any more.
+func (v *supervisor) degrade(inst *instance, now bool, detail string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if was := inst.degraded.Swap(now); was != now {
+		v.log.Warn("agent's health", "pid", inst.pid, "degraded", now, "detail", detail)
+	}
+	if v.cur.Load() != inst {
+		return
+	}
+	if v.problem = ""; now {
+		v.problem = "degraded: " + detail
 	}
 }
 

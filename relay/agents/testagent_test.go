@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -129,6 +130,9 @@ func (s *testService) Configure(_ context.Context, q *agentv1.ConfigureRequest) 
 	if strings.Contains(string(q.Settings), "bad") {
 		r.Errors = []*agentv1.FieldError{{Field: "separator", Problem: "must be one character"}}
 	}
+	if s.how == "onesession" {
+		r.MaxConcurrentSessions = 1
+	}
 	if s.how == "stdoutline" {
 		go fmt.Fprintln(s.stdout, strings.Repeat("y", 1<<20))
 	}
@@ -164,6 +168,7 @@ func (s *testService) Session(stream grpc.BidiStreamingServer[agentv1.HostFrame,
 		case *agentv1.HostFrame_End:
 			for _, e := range f.End.Events {
 				seen.look(e)
+				fmt.Fprintln(os.Stderr, "told at the end:", seen.session, e.Type, e.GetDisconnect().GetReason())
 			}
 			if s.how == "returns" {
 				return nil
@@ -219,11 +224,12 @@ func (s *testService) judge(stream grpc.BidiStreamingServer[agentv1.HostFrame, a
 	switch local {
 	case "crash":
 		syscall.Exit(4)
-	case "crashonce": // only with nobody else's crash behind it
-		if !seen.resumed {
-			time.Sleep(50 * time.Millisecond)
-			syscall.Exit(4)
+	case "spawn":
+		child := exec.Command("sleep", "1000")
+		if err := child.Start(); err != nil {
+			panic(err)
 		}
+		v.Reason = fmt.Sprint(child.Process.Pid)
 	case "stop":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	case "slow":
