@@ -153,8 +153,8 @@ func TestFaultPoisonIsTempfailedUnderPolicyContinue(t *testing.T) {
 	}
 	f.load.more(50)
 	f.load.stop(passed)
-	if !f.Log.Contains("poison") {
-		t.Error("the log does not say that the message is poison")
+	if !f.Log.Contains("message kills the agent") {
+		t.Error("the log does not say that the message kills the agent")
 	}
 }
 
@@ -182,7 +182,7 @@ func TestFaultNoiseOnTheAgentsStreams(t *testing.T) {
 
 func TestFaultAgentThatDoesNotStartIsNotEnabled(t *testing.T) {
 	for mode, want := range map[string]string{
-		"exit": "exit", "garbage": "handshake", "handshake": "version",
+		"exit": "exit status 3", "garbage": "starting up, please wait", "handshake": "version",
 	} {
 		t.Run(mode, func(t *testing.T) {
 			sink := (&smtptest.Sink{}).Start(t)
@@ -222,6 +222,13 @@ func TestFaultAgentThatWillNotComeBackIsAnsweredForByItsPolicy(t *testing.T) {
 				t.Errorf("answered %q, want %s", reply, want)
 			}
 			if err := os.Remove(path + ".mode"); err != nil {
+				t.Fatal(err)
+			}
+			// It would be tried again by itself; an operator does not wait for that.
+			if _, err := r.DisableAgent(context.Background(), &controlv1.AgentRequest{Name: "fault"}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.EnableAgent(context.Background(), &controlv1.AgentRequest{Name: "fault"}); err != nil {
 				t.Fatal(err)
 			}
 			f.another(t, pid)

@@ -89,16 +89,14 @@ func (o *operator) relay(args ...string) string {
 // agentPid is the process of the one agent.
 func (o *operator) agentPid() int {
 	o.t.Helper()
-	var agents struct {
-		Agents []struct {
-			Pid json.Number `json:"pid"`
-		} `json:"agents"`
+	var agents []struct {
+		Pid json.Number `json:"pid"`
 	}
 	out := o.relay("get-agent", "--json")
-	if err := json.Unmarshal([]byte(out), &agents); err != nil || len(agents.Agents) != 1 {
+	if err := json.Unmarshal([]byte(out), &agents); err != nil || len(agents) != 1 {
 		o.t.Fatalf("get-agent --json: %v\n%s", err, out)
 	}
-	pid, _ := strconv.Atoi(agents.Agents[0].Pid.String())
+	pid, _ := strconv.Atoi(agents[0].Pid.String())
 	return pid
 }
 
