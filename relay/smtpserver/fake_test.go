@@ -99,6 +99,9 @@ func (t *fakeTransaction) Data(ctx context.Context) error {
 	if t.env == nil || len(t.env.Recipients) == 0 {
 		panic("DATA out of order")
 	}
+	if t.env.Recipients[0].Path.Local == "panic.data" {
+		panic("as asked")
+	}
 	d := t.agents.Fire(ctx, event.Event{Kind: event.DataCommand})
 	return refusal(d)
 }

@@ -2,6 +2,7 @@ package smtpserver
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"strconv"
 	"strings"
@@ -45,8 +46,8 @@ func (g *gate) begin() {
 // asGreeting gives a refusal a code that may stand in place of the banner: 554 or 421
 // (RFC 5321 §4.3.2).
 func asGreeting(err error) error {
-	e, ok := err.(*reply.Error)
-	if !ok {
+	var e *reply.Error
+	if !errors.As(err, &e) {
 		return err
 	}
 	if e.Reply.Permanent() {

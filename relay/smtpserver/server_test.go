@@ -230,6 +230,58 @@ func TestBigMessagesPassUnchanged(t *testing.T) {
 	}
 }
 
+// A chunk that nobody wants is read, within limits.
+func TestUnwantedChunkIsReadWithinLimits(t *testing.T) {
+	addr, _ := listen(t, &fakeBackend{}, Limits{MessageSize: 1000})
+	k := dial(t, addr)
+	k.send("EHLO client.example.org\r\n")
+	k.expect("250 ")
+	k.send("BDAT 1000000\r\n" + strings.Repeat("x", 1_000_000))
+	k.expect("503 5.5.1")
+	k.send("BDAT 2000000\r\n" + strings.Repeat("x", 1_100_000))
+	k.expect("503 5.5.1")
+	if _, err := k.r.ReadByte(); err == nil {
+		t.Error("session goes on within a chunk")
+	}
+}
+
+func TestLineWithoutEndIsGivenUp(t *testing.T) {
+	addr, _ := listen(t, &fakeBackend{}, Limits{})
+	k := dial(t, addr)
+	k.send(strings.Repeat("x", 2*maxSkip))
+	k.expect("500 5.5.2")
+	if _, err := k.r.ReadByte(); err == nil {
+		t.Error("session goes on within a line")
+	}
+}
+
+func TestRepliesArePrintedClean(t *testing.T) {
+	g := &gate{}
+	long := strings.Repeat("0123456789 ", 100)
+	tests := []struct {
+		name string
+		utf8 bool
+		in   []string
+		want string
+	}{
+		{"plain", false, []string{"one", "two"}, "550-5.1.1 one\r\n550 5.1.1 two\r\n"},
+		{"injection", false, []string{"one\r\n250 2.0.0 ok\x00"}, "550 5.1.1 one  250 2.0.0 ok \r\n"},
+		{"8-bit", false, []string{"gr\u00fc\u00dfe \xff"}, "550 5.1.1 gr??e ?\r\n"},
+		{"UTF-8", true, []string{"gr\u00fc\u00dfe \xff\u0085"}, "550 5.1.1 gr\u00fc\u00dfe \ufffd?\r\n"},
+		{"long", false, []string{long}, "550-5.1.1 " + long[:472] + "\r\n550-5.1.1 " + long[473:945] + "\r\n550 5.1.1 " + long[946:] + "\r\n"},
+		{"one long word", false, []string{strings.Repeat("x", 500)}, "550-5.1.1 " + strings.Repeat("x", 480) + "\r\n550 5.1.1 " + strings.Repeat("x", 20) + "\r\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g.utf8, g.out = tt.utf8, nil
+			g.say(reply.Reply{Code: 550, Enhanced: reply.Enhanced{Subject: 1, Detail: 1}, Lines: tt.in})
+			if string(g.out) != tt.want {
+				t.Errorf("says %q, want %q", g.out, tt.want)
+			}
+		})
+	}
+}
+
 func TestHeaderFieldsAreCounted(t *testing.T) {
 	addr, _ := listen(t, &fakeBackend{}, Limits{})
 	k := dial(t, addr)
