@@ -107,6 +107,9 @@ func (p *peer) end() string {
 type network struct {
 	t  testing.TB
 	wg sync.WaitGroup
+	// sockets: over loopback, not a pipe. TLS needs it: both ends write at the same time, and a pipe
+	// has no buffer.
+	sockets bool
 
 	mu      sync.Mutex
 	scripts map[string][]script
@@ -125,6 +128,9 @@ func (n *network) dial(_ context.Context, _, address string) (net.Conn, error) {
 	}
 	n.scripts[address] = list[1:]
 	client, server := net.Pipe()
+	if n.sockets {
+		client, server = socketPair(n.t)
+	}
 	p := &peer{t: n.t, conn: server, r: bufio.NewReader(server), out: make(chan string, 4096)}
 	n.wg.Go(func() {
 		for s := range p.out {
@@ -139,6 +145,22 @@ func (n *network) dial(_ context.Context, _, address string) (net.Conn, error) {
 		list[0](p)
 	})
 	return client, nil
+}
+
+func socketPair(t testing.TB) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return client, server
 }
 
 const addressA, addressB = "a.example.org:25", "b.example.org:25"
