@@ -90,10 +90,6 @@ func (g *gate) discardChunk(size int64) bool {
 	return err == nil
 }
 
-func hangUpAfter(err error) error {
-	return &reply.Error{Reply: reply.From(err), Op: "read chunk", Err: errors.Join(errDrain, err), Hangup: true}
-}
-
 func (s *chunkSource) next(p []byte) (int, error) {
 	for s.left == 0 && !s.last {
 		if err := s.nextChunk(); err != nil {

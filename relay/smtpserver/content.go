@@ -82,11 +82,23 @@ func (c *content) finish(err error) error {
 	}
 	room := max(2*c.g.offered.Size-c.size, minDrain)
 	if lost := c.src.drain(room); errors.Is(lost, errDrain) {
-		return &reply.Error{Reply: reply.From(err), Op: "read to the end of the message", Err: errors.Join(errDrain, err), Hangup: true}
+		return hangUpAfter(err)
 	} else if lost != nil {
 		return c.lost(lost)
 	}
 	return err
+}
+
+// hangUpAfter is the refusal err, and the end of the session: more of the message is to come
+// than anybody will read.
+func hangUpAfter(err error) error {
+	e := reply.Error{Reply: reply.From(err)}
+	var refused *reply.Error
+	if errors.As(err, &refused) {
+		e = *refused
+	}
+	e.Err, e.Hangup = errors.Join(errDrain, err), true
+	return &e
 }
 
 // header reads the header section: all before the first empty line, or the whole message

@@ -140,6 +140,7 @@ func (g *gate) settle() {
 	}
 	refused := len(said) > 0 && said[0] != '2' && said[0] != '3'
 	switch {
+	case g.dead && v == nil: // a panic ended the session
 	case v == nil && refused, c.prepared && refused:
 		// Nothing was asked of the session: go-smtp found the order of commands wrong.
 		g.badCommand(c, 503, 1, "bad sequence of commands")
