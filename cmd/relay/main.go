@@ -64,7 +64,7 @@ func (a *app) complain(err error) {
 	var problems config.Problems
 	if errors.As(err, &problems) {
 		for _, p := range problems {
-			fmt.Fprintln(a.stderr, "relay:", p)
+			fmt.Fprintln(a.stderr, "relay:", tidy(p.String()))
 		}
 		return
 	}
@@ -79,5 +79,5 @@ type reported struct{ error }
 
 // plain is the error on one line.
 func plain(err error) string {
-	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	return tidy(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 }

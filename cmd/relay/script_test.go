@@ -26,15 +26,12 @@ func TestMain(m *testing.M) {
 const patience = 20 * time.Second
 
 func TestScripts(t *testing.T) {
-	agents := ""
+	agents := buildAgents(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Deadline:            time.Now().Add(2 * time.Minute),
+		Deadline:            time.Now().Add(5 * time.Minute),
 		Setup: func(env *testscript.Env) error {
-			if agents == "" {
-				agents = buildAgents(t)
-			}
 			env.Setenv("AGENTS", agents)
 			return nil
 		},
@@ -45,6 +42,7 @@ func TestScripts(t *testing.T) {
 			"listens":  listens,
 			"signal":   signalTo,
 			"send":     send,
+			"hold":     hold,
 		},
 	})
 }
@@ -156,5 +154,18 @@ func send(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Logf("%v", err)
 		return
 	}
+	ts.Check(err)
+}
+
+// hold ADDRESS TO: begins to send a message and does not end it before the script does.
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := smtp.Dial(args[0])
+	ts.Check(err)
+	ts.Defer(func() { c.Close() })
+	ts.Check(c.Mail("slow@example.net"))
+	ts.Check(c.Rcpt(args[1]))
+	w, err := c.Data()
+	ts.Check(err)
+	_, err = fmt.Fprint(w, "Subject: half a message\r\n\r\n", strings.Repeat("and no end\r\n", 10_000))
 	ts.Check(err)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"example.org/relay/proto/control/v1"
 )
@@ -18,12 +19,27 @@ func (a *app) printJSON(v any) error {
 	return e.Encode(v)
 }
 
-func (a *app) say(format string, args ...any) { fmt.Fprintf(a.stdout, format+"\n", args...) }
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintln(a.stdout, tidy(fmt.Sprintf(format, args...)))
+}
+
+// tidy keeps what others wrote, agents among them, on its line and from driving the terminal.
+func tidy(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
 
 // table prints rows in columns; the first row is the heading.
 func (a *app) table(rows [][]string) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
+		for i := range row {
+			row[i] = tidy(row[i])
+		}
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	return w.Flush()
@@ -44,9 +60,6 @@ func (a *app) showChange(verb string, whatIf bool, c *controlv1.AgentChange) err
 		a.say("%s %s uninstalled from %s", agent.GetName(), is, agent.GetService())
 	case "install":
 		a.say("%s %s installed, %s", agent.GetName(), is, standing(agent, whatIf))
-		if !whatIf {
-			a.say("  put it to work: relay enable-agent %s", agent.GetName())
-		}
 	case "set":
 		a.say("%s %s %s; timeout %s, on failure %s", agent.GetName(), is, standing(agent, whatIf), agent.GetTimeout(), agent.GetOnFailure())
 	default:
