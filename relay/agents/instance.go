@@ -52,6 +52,7 @@ type instance struct {
 	gone   chan struct{} // closed when it cannot be used any more
 	once   sync.Once
 	cause  error // after gone
+	lost   int64 // after gone: calls that were in flight
 
 	answered  atomic.Bool // it has given a verdict
 	restartMe atomic.Bool
@@ -145,6 +146,7 @@ func (i *instance) guard() {
 func (i *instance) fail(cause error) {
 	i.once.Do(func() {
 		i.cause = cause
+		i.lost = i.deciding.Load()
 		close(i.gone)
 		i.cancel()
 		i.proc.end(0)

@@ -193,8 +193,11 @@ func (p *process) explain(err error) error {
 	if len(text) > 300 {
 		text = text[:300] + "…"
 	}
-	if text == "Unrecognized remote plugin message: " {
+	switch text {
+	case "Unrecognized remote plugin message: ":
 		text = "it wrote no handshake to its standard output"
+	case "timeout while waiting for plugin to start":
+		text = fmt.Sprintf("it wrote no handshake to its standard output within %s", handshakeTime)
 	}
 	timer := time.NewTimer(time.Second) // go-plugin has killed it: it ends in moments
 	defer timer.Stop()

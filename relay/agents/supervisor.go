@@ -248,7 +248,7 @@ func (v *supervisor) crashed(inst *instance) {
 	if errors.Is(inst.cause, errHung) {
 		message = "agent hung, killed"
 	}
-	v.log.Error(message, "pid", inst.pid, "generation", inst.generation, "cause", inst.cause, "in_flight", inst.deciding.Load())
+	v.log.Error(message, "pid", inst.pid, "generation", inst.generation, "cause", inst.cause, "in_flight", inst.lost)
 	go v.logExit(inst)
 	if wait > 0 || open {
 		v.pause(wait, open, problem)
