@@ -92,7 +92,7 @@ func New(o Options) (*Sink, error) {
 	return s, nil
 }
 
-// Serve takes mail from a listener until Close, and then returns nil.
+// Serve takes mail from a listener until Shutdown, and then returns nil. It may be called once.
 func (s *Sink) Serve(l net.Listener) error { return s.server.Serve(l) }
 
 // Shutdown takes no more connections and lets messages under way come to their end, until
