@@ -54,7 +54,7 @@ func (s *Session) Mail(ctx context.Context, from mail.Path, params mail.Params) 
 
 	d := s.agents.Fire(ctx, event.Event{Kind: event.MailCommand, From: from, Params: params})
 	if err := refusal(d); err != nil {
-		s.end("refused", err.Reply, err)
+		s.end("reset", err.Reply, err)
 		return reply.Reply{}, err
 	}
 	s.tx.discard = d.Action == event.Discard

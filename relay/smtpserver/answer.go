@@ -112,7 +112,7 @@ func (g *gate) logRefusal(c *command, r reply.Reply, err error) {
 	if c.logged && level == slog.LevelInfo || !log.Enabled(g.ctx, level) {
 		return
 	}
-	attrs := []slog.Attr{slog.String("id", g.id), slog.String("client", g.remote.Addr().String())}
+	attrs := []slog.Attr{slog.String("session", g.id), slog.String("client", g.remote.Addr().String())}
 	if c.line != "" {
 		attrs = append(attrs, slog.String("command", scrub(c.line, true)))
 	}
@@ -188,7 +188,7 @@ func (g *gate) logSession() {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("id", g.id), slog.String("client", g.remote.Addr().String()), slog.String("listener", g.s.cfg.Listener),
+		slog.String("session", g.id), slog.String("client", g.remote.Addr().String()), slog.String("listener", g.s.cfg.Listener),
 		slog.String("hello", scrub(g.client.Hello, true)), slog.Bool("esmtp", g.client.ESMTP), slog.Bool("tls", g.client.TLS != nil),
 		slog.Int("accepted", g.count.accepted), slog.Int("refused", g.count.refused), slog.Int("commands", g.count.commands),
 		slog.String("reason", reasons[g.reason]), slog.Int64("ms", time.Since(g.started).Milliseconds()),

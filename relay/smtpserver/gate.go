@@ -249,7 +249,7 @@ func timedOut(hostname string, err error) *reply.Error {
 
 // broken ends the session after a panic of ours: this client is told, no other notices.
 func (g *gate) broken(v any) {
-	g.s.cfg.Log.Error("panic in session", "id", g.id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	g.s.cfg.Log.Error("panic in session", "session", g.id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 	if !g.dead {
 		g.say(reply.New(421, reply.Enhanced{Subject: 3}, "internal error, closing connection"))
 		g.hangUp(event.DisconnectHostClosed)

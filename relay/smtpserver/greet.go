@@ -64,7 +64,7 @@ func (g *gate) handshake() bool {
 	_ = g.raw.SetDeadline(deadline)
 	c := tls.Server(g.raw, g.s.cfg.TLS())
 	if err := c.HandshakeContext(g.ctx); err != nil {
-		g.s.cfg.Log.Info("TLS handshake", "id", g.id, "client", g.remote.Addr().String(), "error", err.Error())
+		g.s.cfg.Log.Info("TLS handshake", "session", g.id, "client", g.remote.Addr().String(), "error", err.Error())
 		g.hangUp(event.DisconnectClientLost)
 		return false
 	}

@@ -332,8 +332,8 @@ func TestLogHasARefusalAndOneLineASession(t *testing.T) {
 					t.Errorf("%s = %v, want %v", k, lines[i][k], v)
 				}
 			}
-			if lines[i]["id"] != lines[0]["id"] {
-				t.Errorf("id %v", lines[i]["id"])
+			if lines[i]["session"] != lines[0]["session"] {
+				t.Errorf("session %v", lines[i]["session"])
 			}
 		}
 	})
