@@ -145,9 +145,12 @@ func TestIdleConnectionIsClosedInTime(t *testing.T) {
 		start := time.Now()
 		sendMail(t, h)
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if got := left.Sub(start); got != time.Minute {
 			t.Errorf("said QUIT after %v, want 1m", got)
 		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		if h.janitor != nil {
 			t.Error("the janitor runs with nothing to do")
 		}
