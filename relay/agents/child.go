@@ -215,3 +215,9 @@ func (c *child) PluginToHost(network, addr string) (string, string, error) { ret
 
 // HostToPlugin translates nothing.
 func (c *child) HostToPlugin(network, addr string) (string, string, error) { return network, addr, nil }
+
+// killed reports whether a process ended by SIGKILL, which is ours in nearly every case.
+func killed(s *os.ProcessState) bool {
+	w, ok := s.Sys().(syscall.WaitStatus)
+	return ok && w.Signaled() && w.Signal() == syscall.SIGKILL
+}

@@ -245,18 +245,14 @@ func (c *Conversation) End(events []event.Event, state *event.State, reason even
 		return
 	}
 	events = c.passing(events, state)
-	if c.stream == nil && len(events) == 0 && len(c.pending) == 0 {
-		return
-	}
 	inst := c.current().cur.Load()
 	if inst == nil || !inst.enter() {
 		return
 	}
 	defer inst.leave()
-	if c.stream != nil && c.stream.inst != inst {
-		if len(events) == 0 && len(c.pending) == 0 {
-			return
-		}
+	here := c.stream != nil && c.stream.inst == inst
+	if !here && len(events) == 0 && len(c.pending) == 0 {
+		return // the process has not seen the session, and there is nothing to tell
 	}
 	s, err := c.use(context.Background(), inst, 0)
 	if err != nil {

@@ -95,7 +95,9 @@ func (v *supervisor) run() {
 func (v *supervisor) start() {
 	v.mu.Lock()
 	spec := v.spec
-	v.setState(stateStarting, v.problem)
+	if v.state != stateFailed { // with the circuit open, events do not wait for a try
+		v.setState(stateStarting, v.problem)
+	}
 	v.mu.Unlock()
 	inst, err := v.launch(v.ctx, spec, v.gen.Add(1))
 	if v.ctx.Err() != nil {
