@@ -16,7 +16,7 @@ while getopts r:s:g o; do
     *) exit 2 ;;
   esac
 done
-: "${RIVALS:=postfix:proxy postfix:proxy-rewrite}" "${AGENTBENCH_FLAGS:=}" "${BENCH_SECONDS:=3}"
+: "${RIVALS:=postfix:proxy postfix:proxy-rewrite}" "${AGENTBENCH_FLAGS:=}" "${BENCH_SECONDS:=3}" "${BENCH_MAX_OTHER:=100}"
 export BENCH_SECONDS
 
 build_tools
@@ -34,7 +34,7 @@ step() { "$@" | say || failed=yes; } # a step that fails does not take the other
   step "$BENCH_DIR/run.sh" -r "$rounds" -s "$scenarios" -o "$out" direct relay:pass relay:rewrite $RIVALS
   if [ -s "$out" ]; then
     printf '\n### The relay beside its rivals\n\n' | say
-    step "$BENCH_WORK/bin/smtpbench" ratios "${gate[@]}" "$out"
+    step "$BENCH_WORK/bin/smtpbench" ratios "${gate[@]}" -max-other "$BENCH_MAX_OTHER" "$out"
   fi
   step flock "$BENCH_LOCK" "$BENCH_WORK/bin/agentbench" -rounds "$rounds" "${gate[@]}" $AGENTBENCH_FLAGS
 }

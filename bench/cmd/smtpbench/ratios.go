@@ -43,6 +43,7 @@ type comparison struct {
 	scenario, figure, relay, rival string
 	ratios                         []float64 // sorted; one a round, or one of medians
 	relayMed, rivalMed             float64
+	relayOther, rivalOther         float64 // percent of the machine that others used meanwhile
 	bar                            bar
 	lowIsGood                      bool
 	note                           string // why the line proves nothing; empty: it does
@@ -78,6 +79,8 @@ func compare(scenario string, p pair, relay, rival []result) []comparison {
 	line := func(figure string, b bar, lowIsGood bool, get func(result) float64) comparison {
 		c := comparison{scenario: scenario, figure: figure, relay: p.relay, rival: p.rival, bar: b, lowIsGood: lowIsGood}
 		c.relayMed, c.rivalMed = med(col(relay, get)), med(col(rival, get))
+		other := func(r result) float64 { return r.OtherCPU }
+		c.relayOther, c.rivalOther = med(col(relay, other)), med(col(rival, other))
 		c.ratios = ratios(relay, rival, get)
 		c.note = spoiled(relay, rival)
 		return c
@@ -163,8 +166,8 @@ func compareAll(rs *results) (lines []comparison, absent []string) {
 }
 
 func printRatios(w io.Writer, lines []comparison) {
-	fmt.Fprintln(w, "| scenario | figure | relay ÷ rival | relay | rival | ratio med (min–max) | must | goal | reached |")
-	fmt.Fprintln(w, "|---|---|---|--:|--:|---|---|---|---|")
+	fmt.Fprintln(w, "| scenario | figure | relay ÷ rival | relay | rival | ratio med (min–max) | must | goal | reached | other CPU %, relay / rival |")
+	fmt.Fprintln(w, "|---|---|---|--:|--:|---|---|---|---|---|")
 	for _, c := range lines {
 		must, goal := "", ""
 		if c.bar != (bar{}) {
@@ -178,8 +181,8 @@ func printRatios(w io.Writer, lines []comparison) {
 		if n := len(c.ratios); n > 0 {
 			ratio = fmt.Sprintf("**%.2f** (%.2f–%.2f, n=%d)", med(c.ratios), c.ratios[0], c.ratios[n-1], n)
 		}
-		fmt.Fprintf(w, "| %s | %s | %s ÷ %s | %s | %s | %s | %s | %s | %s |\n",
-			c.scenario, c.figure, c.relay, c.rival, short(c.relayMed), short(c.rivalMed), ratio, must, goal, c.verdict())
+		fmt.Fprintf(w, "| %s | %s | %s ÷ %s | %s | %s | %s | %s | %s | %s | %.0f / %.0f |\n",
+			c.scenario, c.figure, c.relay, c.rival, short(c.relayMed), short(c.rivalMed), ratio, must, goal, c.verdict(), c.relayOther, c.rivalOther)
 	}
 }
 
