@@ -34,6 +34,8 @@ type terms struct {
 	filters     [event.NumKinds]*filter
 	headers     [event.NumKinds]bool // the header section is attached at this event
 	headerNames []string             // only these fields; empty: all
+	deferred    bool                 // several events may come in a frame
+	resume      bool                 // a session may be opened in its middle
 	largeState  bool
 	sessions    int // at the same time; 0: no limit
 }
@@ -94,6 +96,8 @@ func (s *spec) configure(ctx context.Context, p agentv1.AgentServiceClient, q *a
 
 func (s *spec) terms(r *agentv1.ConfigureResponse) (*terms, error) {
 	t := &terms{version: oneLine(r.AgentVersion, 100), sessions: int(r.MaxConcurrentSessions)}
+	t.deferred = slices.Contains(r.Capabilities, agentv1.Capability_CAPABILITY_DEFERRED_EVENTS)
+	t.resume = slices.Contains(r.Capabilities, agentv1.Capability_CAPABILITY_RESUME)
 	t.largeState = slices.Contains(r.Capabilities, agentv1.Capability_CAPABILITY_LARGE_STATE)
 	subs, err := subscriptions(r.Subscriptions)
 	if err != nil {

@@ -25,6 +25,7 @@ type Conversation struct {
 	stream  *stream // nil between streams
 	shown   shown   // on stream
 	resumed bool    // the session has been on another stream
+	heard   bool    // the agent has been told something of the session and lived
 	pending []event.Event
 
 	poisoned bool
@@ -115,7 +116,7 @@ func (c *Conversation) ask(ctx context.Context, inst *instance, events []event.E
 		c.drop()
 	}
 	if err == nil {
-		c.pending = c.pending[:0]
+		c.pending, c.heard = c.pending[:0], true
 	}
 	return v, err
 }
@@ -124,6 +125,12 @@ func (c *Conversation) ask(ctx context.Context, inst *instance, events []event.E
 func (c *Conversation) use(ctx context.Context, inst *instance, left time.Duration) (*stream, error) {
 	if c.stream != nil && (c.stream.inst != inst || c.stream.broken) {
 		c.drop()
+	}
+	if c.resumed && !inst.terms.Load().resume {
+		if c.heard {
+			return nil, fmt.Errorf("%w: another process saw the session begin, and it cannot take one over", event.ErrUnavailable)
+		}
+		c.resumed = false
 	}
 	if c.stream == nil {
 		timer := time.NewTimer(left)
@@ -157,7 +164,20 @@ func (s *stream) show(c *Conversation, events []event.Event, state *event.State,
 	if s.events.TimeoutMs = 0; limit > 0 {
 		s.events.TimeoutMs = uint32(max(limit.Milliseconds(), 1))
 	}
-	if err := s.send(&s.frame); err != nil {
+	all := s.events.Events
+	if !s.inst.terms.Load().deferred { // each in a frame of its own
+		for len(s.events.Events) > 1 {
+			rest := s.events.Events[1:]
+			s.events.Events = s.events.Events[:1]
+			if err := s.send(&s.frame); err != nil {
+				return s.explain(err)
+			}
+			s.events.Events = rest
+		}
+	}
+	err := s.send(&s.frame)
+	s.events.Events = all
+	if err != nil {
 		return s.explain(err)
 	}
 	return nil
@@ -203,7 +223,7 @@ func (c *Conversation) Notify(events []event.Event, state *event.State) {
 	if s.disarm(); err != nil {
 		c.keep(events)
 	} else {
-		c.pending = c.pending[:0]
+		c.pending, c.heard = c.pending[:0], true
 	}
 	if s.broken {
 		c.drop()

@@ -465,6 +465,29 @@ func TestEventsToWatchRideAlong(t *testing.T) {
 	}
 }
 
+func TestAgentWithoutCapabilities(t *testing.T) {
+	r := newRig(t)
+	a := r.enabled(t, "plain")
+	c, state := a.Open("s"), newState("s")
+	both := []event.Event{{Seq: 1, Kind: event.EndOfHeaders, Notify: true}, {Seq: 2, Kind: event.MailCommand}}
+	v, err := c.Decide(t.Context(), both, state, 5*time.Second)
+	if err != nil || !strings.HasPrefix(v.Reason, "s resumed=false events=2 ") {
+		t.Errorf("%q, %v", v.Reason, err)
+	}
+	before := r.pid(t, "plain")
+	syscall.Kill(before, syscall.SIGKILL)
+	eventually(t, "a new process", func() bool { p := r.pid(t, "plain"); return p != 0 && p != before })
+	if _, err := mailFrom(t, c, state, 3, "a", 5*time.Second); !errors.Is(err, event.ErrUnavailable) {
+		t.Errorf("a session in its middle: %v", err)
+	}
+	c.End(nil, state, event.DisconnectQuit)
+	c = a.Open("s2")
+	if _, err := mailFrom(t, c, state, 1, "a", 5*time.Second); err != nil {
+		t.Errorf("a new session: %v", err)
+	}
+	c.End(nil, state, event.DisconnectQuit)
+}
+
 func TestSessionsWaitForAnAgentThatTakesFew(t *testing.T) {
 	r := newRig(t)
 	a := r.enabled(t, "onesession")

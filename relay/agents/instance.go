@@ -30,7 +30,6 @@ var (
 // handle is the process behind an instance.
 type handle interface {
 	end(grace time.Duration)
-	kill()
 	exited() <-chan struct{}
 }
 

@@ -22,7 +22,7 @@ func (p *fakeProcess) end(time.Duration) {
 		close(p.gone)
 	}
 }
-func (p *fakeProcess) kill()                   { p.end(0) }
+
 func (p *fakeProcess) exited() <-chan struct{} { return p.gone }
 
 func fakeInstance() *instance {

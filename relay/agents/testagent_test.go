@@ -130,6 +130,9 @@ func (s *testService) Configure(_ context.Context, q *agentv1.ConfigureRequest) 
 	if strings.Contains(string(q.Settings), "bad") {
 		r.Errors = []*agentv1.FieldError{{Field: "separator", Problem: "must be one character"}}
 	}
+	if s.how == "plain" {
+		r.Capabilities = nil
+	}
 	if s.how == "onesession" {
 		r.MaxConcurrentSessions = 1
 	}
@@ -177,6 +180,9 @@ func (s *testService) Session(stream grpc.BidiStreamingServer[agentv1.HostFrame,
 				return err
 			}
 		case *agentv1.HostFrame_Events:
+			if n := len(f.Events.Events); n > 1 && s.how == "plain" {
+				return fmt.Errorf("%d events in a frame", n)
+			}
 			for _, e := range f.Events.Events {
 				seen.look(e)
 				if e.Notify {
