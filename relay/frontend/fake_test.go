@@ -21,7 +21,8 @@ type fakeHop struct {
 	log     []string // every command, in words
 	answers map[string]reply.Reply
 	down    error
-	lost    map[string]bool // commands at which the connection goes away, once
+	once    map[string]reply.Reply // likewise, but told one time
+	lost    map[string]bool        // commands at which the connection goes away, once
 	content string
 }
 
@@ -32,6 +33,10 @@ func newFakeHop() *fakeHop {
 func (h *fakeHop) note(words string) { h.log = append(h.log, words) }
 
 func (h *fakeHop) answer(command string, code int) reply.Reply {
+	if r, ok := h.once[command]; ok {
+		delete(h.once, command)
+		return r
+	}
 	if r, ok := h.answers[command]; ok {
 		return r
 	}

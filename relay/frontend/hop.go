@@ -10,8 +10,9 @@ import (
 )
 
 // ask puts the recipients that the next hop has not answered yet to it, and returns its
-// answer to the last of them.
-func (s *Session) ask(ctx context.Context) (reply.Reply, error) {
+// answer to the last of those that came of the RCPT in question: the recipient with the ID
+// since, and all that agents have made on its occasion.
+func (s *Session) ask(ctx context.Context, since uint32) (reply.Reply, error) {
 	tx := &s.tx
 	if tx.mailRefused != nil {
 		return reply.Reply{}, tx.mailRefused
@@ -19,33 +20,49 @@ func (s *Session) ask(ctx context.Context) (reply.Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, hopPatience)
 	defer cancel()
 	if tx.hop == nil || !tx.extends() {
-		return s.askAll(ctx)
+		return s.askAll(ctx, since)
 	}
 	var last reply.Reply
 	for _, r := range tx.env.Recipients[len(tx.asked.Recipients):] {
 		answer, err := tx.hop.Rcpt(ctx, r)
-		if err != nil {
-			tx.hop, tx.asked = nil, nil
-			return reply.Reply{}, s.tagError(err)
+		if s.left(answer, err) {
+			if ctx.Err() != nil {
+				return reply.Reply{}, s.tagError(err)
+			}
+			return s.askAll(ctx, since)
 		}
-		if err := tx.judge(answer, tx.hop.Remote(), "RCPT", 250, 251, 252); err != nil {
+		if err := tx.judge(answer, tx.hop.Remote(), "RCPT", taken); err != nil {
 			return reply.Reply{}, err
 		}
 		tx.accepted(r)
 		last = answer
 	}
-	return tx.clean(last), nil
+	return tx.accepts(last), nil
+}
+
+// left reports that the next hop hung up, perhaps long ago, while the client was thinking.
+// Nothing has come of what was asked, and it may be asked again on another connection, once.
+func (s *Session) left(answer reply.Reply, err error) bool {
+	if err == nil && answer.Code != 421 {
+		return false
+	}
+	if err == nil {
+		s.tx.hop.Abort()
+	}
+	s.tx.hop, s.tx.asked = nil, nil
+	return true
 }
 
 // askAll puts the whole envelope to the next hop, for the first recipient or because an
-// agent, or the idle timer, has made what was asked before worthless.
-func (s *Session) askAll(ctx context.Context) (reply.Reply, error) {
+// agent, or the idle timer, has made what was asked before worthless. A recipient from before
+// that is refused now is no answer to this RCPT: the final envelope will show it.
+func (s *Session) askAll(ctx context.Context, since uint32) (reply.Reply, error) {
 	tx := &s.tx
 	answers, err := s.sendEnvelope(ctx, false)
 	if err != nil {
 		return reply.Reply{}, err
 	}
-	if err := tx.judge(answers.Mail, tx.hop.Remote(), "MAIL", 250); err != nil {
+	if err := tx.judge(answers.Mail, tx.remote, "MAIL", taken); err != nil {
 		tx.mailRefused = err
 		s.letGo()
 		return reply.Reply{}, err
@@ -54,17 +71,22 @@ func (s *Session) askAll(ctx context.Context) (reply.Reply, error) {
 	var last reply.Reply
 	var refused *reply.Error
 	for i, r := range tx.env.Recipients {
-		last = answers.Rcpts[i]
-		if err := tx.judge(last, tx.hop.Remote(), "RCPT", 250, 251, 252); err != nil {
-			refused = err
-			continue
+		err := tx.judge(answers.Rcpts[i], tx.remote, "RCPT", taken)
+		if err == nil {
+			tx.accepted(r)
 		}
-		tx.accepted(r)
+		switch {
+		case r.ID < since:
+		case err != nil:
+			refused = err
+		default:
+			last = answers.Rcpts[i]
+		}
 	}
 	if refused != nil {
 		return reply.Reply{}, refused
 	}
-	return tx.clean(last), nil
+	return tx.accepts(last), nil
 }
 
 // sendEnvelope has a connection take the whole envelope: the one that is held, after RSET
@@ -85,6 +107,7 @@ func (s *Session) sendEnvelope(ctx context.Context, data bool) (Answers, error) 
 		tx.hop, tx.remote = hop, hop.Remote()
 	}
 	answers, err := tx.hop.Envelope(ctx, tx.env, data)
+	tx.remote = tx.hop.Remote() // it may have had to connect again
 	if err != nil {
 		tx.hop = nil
 		return Answers{}, s.tagError(err)
@@ -101,12 +124,11 @@ func (s *Session) open(ctx context.Context) error {
 	var data reply.Reply
 	if tx.hop != nil && tx.extends() && len(tx.asked.Recipients) == len(tx.env.Recipients) {
 		var err error
-		if data, err = tx.hop.Data(ctx); err != nil {
-			// The connection went away while the client was thinking: ask again, once.
-			tx.hop, tx.asked = nil, nil
+		if data, err = tx.hop.Data(ctx); s.left(data, err) {
+			data = reply.Reply{}
 		}
 	}
-	if tx.hop == nil || data.Code == 0 {
+	if data.Code == 0 {
 		answers, err := s.sendEnvelope(ctx, true)
 		if err != nil {
 			return err
@@ -117,7 +139,7 @@ func (s *Session) open(ctx context.Context) error {
 		}
 		data = answers.Data
 	}
-	if err := tx.judge(data, tx.hop.Remote(), "DATA", 354); err != nil {
+	if err := tx.judge(data, tx.hop.Remote(), "DATA", goAhead); err != nil {
 		s.letGo()
 		return err
 	}
@@ -129,13 +151,13 @@ func (s *Session) open(ctx context.Context) error {
 // the client knows.
 func (tx *transaction) judgeAll(answers Answers) *reply.Error {
 	remote := tx.hop.Remote()
-	if err := tx.judge(answers.Mail, remote, "MAIL", 250); err != nil {
+	if err := tx.judge(answers.Mail, remote, "MAIL", taken); err != nil {
 		return err
 	}
 	var refused *reply.Error
 	var names []string
 	for i, r := range tx.env.Recipients {
-		err := tx.judge(answers.Rcpts[i], remote, "RCPT", 250, 251, 252)
+		err := tx.judge(answers.Rcpts[i], remote, "RCPT", taken)
 		if err == nil {
 			continue
 		}

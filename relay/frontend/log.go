@@ -68,6 +68,15 @@ func (s *Session) logMessage(result string, told reply.Reply, err error) {
 	s.f.log.LogAttrs(context.Background(), level, "message", attrs...)
 }
 
+// alert logs a next hop's refusal of this relay, met at a RCPT, as that of a message is.
+func (s *Session) alert(err error) {
+	var alert *Alert
+	if errors.As(err, &alert) {
+		s.f.log.Error("next hop refuses this relay", "id", s.tx.env.ID, "session", s.agents.State.SessionID,
+			"next_hop", s.tx.remote, "reply", alert.Reply.String())
+	}
+}
+
 // recipients are the final ones, each with the address that the client gave where it is
 // another.
 func recipients(env *mail.Envelope) []string {

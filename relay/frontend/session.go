@@ -28,6 +28,7 @@ type Session struct {
 // transaction is the state from MAIL to the reply to the content, or to RSET.
 type transaction struct {
 	set     *Settings
+	from    mail.Path      // as the client gave it
 	env     *mail.Envelope // as the agents left it
 	begun   time.Time
 	live    bool // recipients are verified at RCPT
@@ -47,7 +48,7 @@ func (s *Session) Mail(ctx context.Context, from mail.Path, params mail.Params) 
 	s.lock()
 	defer s.unlock()
 	s.count++
-	s.tx = transaction{set: s.f.settings.Load(), begun: time.Now()}
+	s.tx = transaction{set: s.f.settings.Load(), from: from, begun: time.Now()}
 	s.tx.env = &mail.Envelope{ID: s.agents.State.SessionID + "-" + strconv.Itoa(s.count), From: from, Params: params}
 	s.agents.Begin(s.tx.env)
 	s.tx.live = s.tx.set.RecipientCheck == Live || s.tx.set.RecipientCheck != Deferred && !s.agents.LateRecipients()
@@ -69,22 +70,25 @@ func (s *Session) Rcpt(ctx context.Context, to mail.Path, params mail.Params) (r
 	if !s.agents.State.Connection.Internal && !tx.set.Domains.Contains(to.Domain) {
 		return reply.Reply{}, reply.Refuse(reply.New(550, reply.Enhanced{Subject: 7, Detail: 1}, "relaying denied"))
 	}
+	before := s.snapshot()
 	rcpt := tx.env.Add(mail.Recipient{Path: to, Original: to, Params: params})
 	d := s.agents.Fire(ctx, event.Event{Kind: event.RcptCommand, Recipient: rcpt})
 	if err := refusal(d); err != nil {
-		tx.env.Remove(rcpt.ID)
+		tx.takeBack(rcpt.ID, before)
 		return reply.Reply{}, err
 	}
-	if d.Action == event.Discard {
-		tx.env.Remove(rcpt.ID)
-	}
 	ok := reply.New(250, reply.Enhanced{Subject: 1, Detail: 5}, "recipient ok")
+	if d.Action == event.Discard {
+		tx.takeBack(rcpt.ID, before)
+		return ok, nil
+	}
 	if !tx.live || tx.discard {
 		return ok, nil
 	}
-	told, err := s.ask(ctx)
+	told, err := s.ask(ctx, rcpt.ID)
 	if err != nil {
-		s.drop(rcpt.ID)
+		tx.takeBack(rcpt.ID, before)
+		s.alert(err)
 		return reply.Reply{}, err
 	}
 	if told.Code == 0 {
@@ -93,14 +97,24 @@ func (s *Session) Rcpt(ctx context.Context, to mail.Path, params mail.Params) (r
 	return told, nil
 }
 
-// drop takes out what came of the recipient with this ID: itself, or those that an agent
-// put in its place, which have the higher IDs.
-func (s *Session) drop(id uint32) {
-	for i := len(s.tx.env.Recipients) - 1; i >= 0; i-- {
-		if r := s.tx.env.Recipients[i]; r.ID >= id {
-			s.tx.env.Remove(r.ID)
-		}
+// snapshot is a copy of the envelope, where agents could change it at a RCPT; else nil.
+func (s *Session) snapshot() *mail.Envelope {
+	if !s.agents.Bound(event.RcptCommand) {
+		return nil
 	}
+	return s.tx.env.Clone()
+}
+
+// takeBack leaves the envelope as it was before the RCPT that added this recipient. What
+// agents made of it goes with it, and what they did to others on its occasion is undone:
+// the client, who has been refused, does not count on any of it.
+func (tx *transaction) takeBack(id uint32, before *mail.Envelope) {
+	if before == nil {
+		tx.env.Remove(id)
+		return
+	}
+	tx.env.From, tx.env.Recipients = before.From, before.Recipients
+	tx.env.Revision++
 }
 
 // Data asks the agents whether the content may come.
@@ -158,9 +172,10 @@ func (s *Session) content(ctx context.Context, header *mail.Header, body io.Read
 		return reply.Reply{}, "", s.tagError(err)
 	}
 	hop.Release()
-	if err := tx.judge(r, hop.Remote(), "content", 250); err != nil {
+	if err := tx.judge(r, hop.Remote(), "content", taken); err != nil {
 		return reply.Reply{}, "", err
 	}
+	r.Code = 250
 	return tx.told(r), "relayed", nil
 }
 

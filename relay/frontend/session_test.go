@@ -312,12 +312,18 @@ func TestAgentRefusesARecipient(t *testing.T) {
 }
 
 func TestMaskAll(t *testing.T) {
+	masks := []mask{{"bob@example.org", "x@example.org"}, {"x@example.org", "y@example.org"}, {`"a b"@example.org`, "z@example.org"}}
 	for _, tt := range []struct{ in, want string }{
 		{"<bob@example.org>: no", "<x@example.org>: no"},
 		{"BOB@EXAMPLE.ORG and bob@example.org", "x@example.org and x@example.org"},
+		{"x@example.org is not bob@example.org.", "y@example.org is not x@example.org."},
+		{`<"A b"@example.org> \xff İ`, `<z@example.org> \xff İ`},
+		{"rcpt=bob@example.org", "rcpt=x@example.org"},
+		{"abob@example.org a.bob@example.org bob@example.org.uk bob@example.orgs", "abob@example.org a.bob@example.org bob@example.org.uk bob@example.orgs"},
 		{"nothing", "nothing"},
+		{"", ""},
 	} {
-		if got := maskAll(tt.in, "bob@example.org", "x@example.org"); got != tt.want {
+		if got := maskAll(tt.in, masks); got != tt.want {
 			t.Errorf("maskAll(%q) = %q, want %q", tt.in, got, tt.want)
 		}
 	}

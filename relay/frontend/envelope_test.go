@@ -1,0 +1,169 @@
+package frontend
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.org/relay/relay/event"
+	"example.org/relay/relay/reply"
+)
+
+var noSuchUser = reply.New(550, reply.Enhanced{Subject: 1, Detail: 1}, "no such user")
+
+// edits is an agent that makes these edits at RCPT of an address, and gives this verdict.
+func atRcpt(local string, action event.Action, edits ...event.Edit) fakeAgent {
+	return fakeAgent{event.RcptCommand: func(_ *event.State, ev event.Event) event.Verdict {
+		if ev.Recipient.Path.Local == local {
+			return event.Verdict{Action: action, Edits: edits}
+		}
+		return event.Verdict{}
+	}}
+}
+
+func replace(id uint32, by ...string) event.Edit {
+	return event.Edit{Op: event.ReplaceRecipient, Recipient: id, Addresses: by}
+}
+
+// Whoever refuses the RCPT, what agents did on its occasion has not happened: a recipient
+// that was answered 250 before is still to get the message, and nobody else is.
+func TestRefusedRcptChangesNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		agent fakeAgent
+		code  int
+	}{
+		{"agent refuses", atRcpt("carol", event.RejectIt, replace(1, "moved@example.org"), replace(2, "a@example.org", "b@example.org"),
+			event.Edit{Op: event.SetSender, Addresses: []string{"s@example.org"}}), 550},
+		{"agent discards", atRcpt("carol", event.Discard, replace(1, "moved@example.org"),
+			event.Edit{Op: event.AddRecipient, Addresses: []string{"archive@example.org"}}), 250},
+		{"next hop refuses", atRcpt("carol", event.Continue, replace(1, "moved@example.org"), replace(2, "a@example.org", "gone@example.org"),
+			event.Edit{Op: event.SetSender, Addresses: []string{"s@example.org"}}), 550},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := start(t, Live, tt.agent)
+			h.hop.answers["gone@example.org"] = noSuchUser
+			h.mail("bob@example.net")
+			h.wantReply(h.rcpt("alice@example.org"), 250, "")
+			h.wantReply(h.rcpt("carol@example.org"), tt.code, "")
+			h.hop.log = nil
+			h.wantReply(h.send(message), 250, "")
+			if log := strings.Join(h.hop.log, " "); strings.Contains(log, "moved") || strings.Contains(log, "<a@") || strings.Contains(log, "<s@") {
+				t.Errorf("the refused command had an effect: %s", log)
+			}
+			if tt.code == 250 {
+				h.wantHop("DATA", "content", "release")
+			} else if tt.name == "next hop refuses" {
+				h.wantHop("RSET", "MAIL <bob@example.net> RCPT <alice@example.org> DATA", "content", "release")
+			}
+		})
+	}
+}
+
+func TestRecipientReplacedByManyIsTakenOrRefusedWhole(t *testing.T) {
+	h := start(t, Live, atRcpt("team", event.Continue, replace(2, "a@example.org", "gone@example.org", "c@example.org")))
+	h.hop.answers["gone@example.org"] = reply.New(550, reply.Enhanced{Subject: 1, Detail: 1}, "<gone@example.org>: no such user")
+	h.mail("bob@example.net")
+	h.wantReply(h.rcpt("alice@example.org"), 250, "")
+	h.wantReply(h.rcpt("team@example.org"), 550, "<team@example.org>: no such user")
+	h.wantReply(h.rcpt("dave@example.org"), 250, "")
+	h.wantReply(h.send(message), 250, "")
+	h.wantHop("begin", "MAIL <bob@example.net> RCPT <alice@example.org>", "RCPT <a@example.org>", "RCPT <gone@example.org>",
+		"RSET", "MAIL <bob@example.net> RCPT <alice@example.org> RCPT <dave@example.org>", "DATA", "content", "release")
+}
+
+// The next hop may have changed its mind about alice meanwhile, which is no answer to the RCPT
+// of carol.
+func TestAnswerToARcptIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, Live, nil)
+		h.mail("bob@example.net")
+		h.wantReply(h.rcpt("alice@example.org"), 250, "")
+		time.Sleep(idleRelease + time.Second)
+		synctest.Wait()
+		h.hop.answers["alice@example.org"] = reply.New(550, reply.Enhanced{Subject: 2, Detail: 1}, "alice is away")
+		h.hop.answers["carol@example.org"] = reply.New(250, reply.Enhanced{Subject: 1, Detail: 5}, "carol is here")
+		h.wantReply(h.rcpt("carol@example.org"), 250, "carol is here")
+		h.hop.log = nil
+		h.wantReply(h.send(message), 550, "refused for <alice@example.org>: alice is away")
+		if log := strings.Join(h.hop.log, " "); strings.Contains(log, "content") {
+			t.Errorf("a part was sent: %s", log)
+		}
+	})
+}
+
+func TestConnectionLostBetweenRecipientsIsReplayedOnce(t *testing.T) {
+	h := start(t, Live, nil)
+	h.hop.lost["RCPT"] = true
+	h.mail("bob@example.net")
+	h.wantReply(h.rcpt("alice@example.org"), 250, "")
+	h.wantReply(h.rcpt("carol@example.org"), 250, "")
+	h.wantReply(h.send(message), 250, "")
+	h.wantHop("begin", "MAIL <bob@example.net> RCPT <alice@example.org>", "RCPT <carol@example.org>",
+		"begin", "MAIL <bob@example.net> RCPT <alice@example.org> RCPT <carol@example.org>", "DATA", "content", "release")
+}
+
+// A server says 421 too when its patience with an idle connection is over.
+func Test421WhileTheClientWasThinkingIsReplayedOnce(t *testing.T) {
+	for _, at := range []string{"carol@example.org", "DATA"} {
+		h := start(t, Live, nil)
+		h.mail("bob@example.net")
+		h.wantReply(h.rcpt("alice@example.org"), 250, "")
+		h.hop.once = map[string]reply.Reply{at: reply.New(421, reply.Enhanced{Subject: 4, Detail: 2}, "timeout exceeded")}
+		h.wantReply(h.rcpt("carol@example.org"), 250, "")
+		h.wantReply(h.send(message), 250, "")
+	}
+}
+
+// RFC 5321 §4.2.1: the first digit decides. To call taken mail refused would have it sent again.
+func TestAny2yzIsSuccess(t *testing.T) {
+	for _, check := range []Check{Live, Deferred} {
+		h := start(t, check, nil)
+		for _, stage := range []string{"MAIL", "alice@example.org", "content"} {
+			h.hop.answers[stage] = reply.New(253, reply.Enhanced{None: true}, "fine")
+		}
+		h.mail("bob@example.net")
+		h.wantReply(h.rcpt("alice@example.org"), 250, "")
+		h.wantReply(h.send(message), 250, "2.0.0 fine (id S1-1)")
+	}
+}
+
+func Test3yzOutOfPlaceIs451(t *testing.T) {
+	for _, check := range []Check{Live, Deferred} {
+		for _, stage := range []string{"MAIL", "alice@example.org", "content"} {
+			h := start(t, check, nil)
+			h.hop.answers[stage] = reply.New(354, reply.None, "go ahead")
+			h.mail("bob@example.net")
+			got := h.rcpt("alice@example.org")
+			if got.Positive() {
+				got = h.send(message)
+			}
+			h.wantReply(got, 451, "4.4.2")
+		}
+	}
+}
+
+func TestRewrittenSenderIsMasked(t *testing.T) {
+	for _, tt := range []struct{ from, want string }{
+		{"bob@example.net", "5.1.8 <bob@example.net>: bad sender"},
+		{"", "5.1.8 <the sender>: bad sender"},
+	} {
+		h := start(t, Live, fakeAgent{event.MailCommand: func(*event.State, event.Event) event.Verdict {
+			return event.Verdict{Edits: []event.Edit{{Op: event.SetSender, Addresses: []string{"srs0=x@example.org"}}}}
+		}})
+		h.hop.answers["MAIL"] = reply.New(550, reply.Enhanced{Subject: 1, Detail: 8}, "<SRS0=x@example.org>: bad sender")
+		h.mail(tt.from)
+		h.wantReply(h.rcpt("alice@example.org"), 550, tt.want)
+	}
+}
+
+func TestRefusalOfTheRelayAtRcptIsAnAlert(t *testing.T) {
+	h := start(t, Live, nil)
+	h.hop.answers["alice@example.org"] = reply.New(530, reply.Enhanced{Subject: 7}, "must issue STARTTLS first")
+	h.mail("bob@example.net")
+	h.wantReply(h.rcpt("alice@example.org"), 451, "4.4.0")
+	if log := h.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, "must issue STARTTLS first") {
+		t.Errorf("no alert in the log:\n%s", log)
+	}
+}
