@@ -12,7 +12,7 @@ import (
 
 var noSuchUser = reply.New(550, reply.Enhanced{Subject: 1, Detail: 1}, "no such user")
 
-// edits is an agent that makes these edits at RCPT of an address, and gives this verdict.
+// atRcpt is an agent that makes these edits at RCPT of an address, and gives this verdict.
 func atRcpt(local string, action event.Action, edits ...event.Edit) fakeAgent {
 	return fakeAgent{event.RcptCommand: func(_ *event.State, ev event.Event) event.Verdict {
 		if ev.Recipient.Path.Local == local {
@@ -33,13 +33,15 @@ func TestRefusedRcptChangesNothing(t *testing.T) {
 		name  string
 		agent fakeAgent
 		code  int
+		hop   []string
 	}{
 		{"agent refuses", atRcpt("carol", event.RejectIt, replace(1, "moved@example.org"), replace(2, "a@example.org", "b@example.org"),
-			event.Edit{Op: event.SetSender, Addresses: []string{"s@example.org"}}), 550},
+			event.Edit{Op: event.SetSender, Addresses: []string{"s@example.org"}}), 550, []string{"DATA", "content", "release"}},
 		{"agent discards", atRcpt("carol", event.Discard, replace(1, "moved@example.org"),
-			event.Edit{Op: event.AddRecipient, Addresses: []string{"archive@example.org"}}), 250},
+			event.Edit{Op: event.AddRecipient, Addresses: []string{"archive@example.org"}}), 250, []string{"DATA", "content", "release"}},
 		{"next hop refuses", atRcpt("carol", event.Continue, replace(1, "moved@example.org"), replace(2, "a@example.org", "gone@example.org"),
-			event.Edit{Op: event.SetSender, Addresses: []string{"s@example.org"}}), 550},
+			event.Edit{Op: event.SetSender, Addresses: []string{"s@example.org"}}), 550,
+			[]string{"RSET", "MAIL <bob@example.net> RCPT <alice@example.org> DATA", "content", "release"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := start(t, Live, tt.agent)
@@ -49,14 +51,7 @@ func TestRefusedRcptChangesNothing(t *testing.T) {
 			h.wantReply(h.rcpt("carol@example.org"), tt.code, "")
 			h.hop.log = nil
 			h.wantReply(h.send(message), 250, "")
-			if log := strings.Join(h.hop.log, " "); strings.Contains(log, "moved") || strings.Contains(log, "<a@") || strings.Contains(log, "<s@") {
-				t.Errorf("the refused command had an effect: %s", log)
-			}
-			if tt.code == 250 {
-				h.wantHop("DATA", "content", "release")
-			} else if tt.name == "next hop refuses" {
-				h.wantHop("RSET", "MAIL <bob@example.net> RCPT <alice@example.org> DATA", "content", "release")
-			}
+			h.wantHop(tt.hop...)
 		})
 	}
 }
