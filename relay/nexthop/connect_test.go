@@ -172,3 +172,51 @@ func TestCancelledCallerSaysNothingAboutTheAddress(t *testing.T) {
 		}
 	})
 }
+
+func TestAddressThatFailsAtMailIsLeftForTheNext(t *testing.T) {
+	for name, fails := range map[string]func(*peer){
+		"421":      func(p *peer) { p.say("421 4.3.2 overloaded"); p.end() },
+		"hangs up": func(*peer) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, n := hopWith(t, Config{Addresses: []string{addressA, addressB}}, map[string][]script{
+				addressA: {func(p *peer) {
+					p.greet()
+					p.line()
+					fails(p)
+				}},
+				addressB: {func(p *peer) {
+					p.greet()
+					p.message()
+					p.message()
+				}},
+			})
+			sendMail(t, h)
+			sendMail(t, h) // the first address is still the last in line
+			if want := []string{addressA, addressB}; !slices.Equal(n.dialled, want) {
+				t.Errorf("dialled %v, want %v", n.dialled, want)
+			}
+		})
+	}
+}
+
+func TestAddressThatFailsAtMailIsNotAskedTwice(t *testing.T) {
+	h, n := hopWith(t, Config{Addresses: []string{addressA, addressB}}, map[string][]script{
+		addressA: {func(p *peer) {
+			p.greet()
+			p.line()
+			p.say("421 4.3.2 overloaded")
+			p.end()
+		}, func(p *peer) {
+			p.greet()
+			p.want("QUIT")
+		}},
+	})
+	a, err := begin(t, h).Envelope(t.Context(), envelopeFor(t, "b@example.org"), true)
+	if err != nil || a.Mail.Code != 421 {
+		t.Errorf("Envelope = %v, %v, want 421", a, err)
+	}
+	if want := []string{addressA, addressB, addressA}; !slices.Equal(n.dialled, want) {
+		t.Errorf("dialled %v, want %v", n.dialled, want)
+	}
+}

@@ -31,7 +31,8 @@ var errStale = errors.New("the server has hung up on the pooled connection")
 // lacks SMTPUTF8 or DSN, is answered here. DATA is left away where something was refused
 // before it had to be sent. Without data, more recipients may follow by Rcpt.
 //
-// Where the connection was used before and is found dead, a new one takes its place, once.
+// Where the connection was used before and is found dead, a new one takes its place, once. So
+// does one to another address where this one fails before it has answered MAIL.
 func (t *Transaction) Envelope(ctx context.Context, env *mail.Envelope, data bool) (Answers, error) {
 	if t.conn == nil || t.state != idle && t.state != answered {
 		return Answers{}, t.fail("MAIL", t.outOfOrder())
@@ -41,6 +42,9 @@ func (t *Transaction) Envelope(ctx context.Context, env *mail.Envelope, data boo
 		if err := t.reconnect(ctx); err != nil {
 			return Answers{}, err
 		}
+		a, err = t.tryEnvelope(ctx, env, data)
+	}
+	if (err != nil && a.Mail.Code == 0 || a.Mail.Code == 421) && t.elsewhere(ctx, a.Mail, err) {
 		a, err = t.tryEnvelope(ctx, env, data)
 	}
 	if err != nil {
@@ -59,6 +63,39 @@ func (t *Transaction) reconnect(ctx context.Context) error {
 	}
 	t.conn, t.remote, t.state = c, c.addr.hostport, idle
 	return nil
+}
+
+// elsewhere leaves an address that cannot take mail now: it answered MAIL by 421, hung up or
+// fell silent. It reports whether there is a connection to another one. Nothing has come of the
+// envelope so far.
+func (t *Transaction) elsewhere(ctx context.Context, r reply.Reply, err error) bool {
+	h, left := t.hop, t.remote
+	if len(h.addresses) < 2 || errors.Is(context.Cause(ctx), context.Canceled) {
+		return false
+	}
+	if err == nil {
+		err = refusedBy(r)
+	}
+	h.log.warn(ctx, "next hop address unavailable", left, fmt.Errorf("MAIL: %w", err))
+	for _, a := range h.addresses {
+		if a.hostport == left {
+			h.failed(a)
+		}
+	}
+	t.Abort()
+	if ctx.Err() != nil {
+		return false // the next transaction finds it at the end of the line
+	}
+	c, err := h.get(ctx, false)
+	if err != nil {
+		return false
+	}
+	if c.addr.hostport == left {
+		h.put(c) // none of the others answers
+		return false
+	}
+	t.conn, t.remote, t.state = c, c.addr.hostport, idle
+	return true
 }
 
 func (t *Transaction) tryEnvelope(ctx context.Context, env *mail.Envelope, data bool) (Answers, error) {
@@ -188,7 +225,7 @@ func (x *exchange) readGroup(from, to int) error {
 		if x.first && r.Code == 421 {
 			return errStale // said while the connection lay in the pool
 		}
-		x.first = false
+		x.first = x.first && step == stepReset // RSET is not of the transaction
 		if err := x.take(step, r); err != nil {
 			return err
 		}
@@ -197,7 +234,7 @@ func (x *exchange) readGroup(from, to int) error {
 			return nil
 		}
 	}
-	if x.answers.Mail.Class() > 3 {
+	if x.answers.Mail.Class() > 2 {
 		x.answers.Rcpts = nil
 	}
 	return nil
@@ -214,7 +251,8 @@ func (x *exchange) take(step int, r reply.Reply) error {
 	case step == stepMail:
 		x.answers.Mail = r
 		x.t.state = envelope
-		x.refused, x.over = x.refused || !r.Positive(), !r.Positive()
+		x.over = r.Class() != 2
+		x.refused = x.refused || x.over
 	case step == stepRcpt+len(x.env.Recipients):
 		x.answers.Data = r
 		if r.Class() == 3 {
@@ -222,7 +260,7 @@ func (x *exchange) take(step int, r reply.Reply) error {
 		}
 	default:
 		x.answers.Rcpts[step-stepRcpt] = r
-		x.refused = x.refused || !r.Positive()
+		x.refused = x.refused || r.Class() != 2
 	}
 	return nil
 }

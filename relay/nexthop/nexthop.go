@@ -32,7 +32,7 @@ type Hop struct {
 	addresses []*address // in the operator's order; the slice is not changed after New
 	known     mail.Extensions
 	janitor   *time.Timer // runs while anything is idle
-	closed    bool
+	closed    bool        // no connection is kept
 }
 
 // address is one address of a Hop. Its fields after host are guarded by Hop.mu.
@@ -48,11 +48,7 @@ type address struct {
 	backoff  time.Duration
 }
 
-// What the log and the errors call the things that go wrong.
-var (
-	errClosed      = errors.New("the relay is shutting down")
-	errNoAddresses = errors.New("no addresses")
-)
+var errNoAddresses = errors.New("no addresses")
 
 // New makes a Hop; it does not connect. Failures to connect are logged to log.
 func New(cfg Config, log *slog.Logger) *Hop {
@@ -119,8 +115,9 @@ func (h *Hop) Begin(ctx context.Context) (*Transaction, error) {
 	return &Transaction{hop: h, conn: c, remote: c.addr.hostport}, nil
 }
 
-// Close says good-bye on unused connections. Those in use are closed when they are given
-// back; Begin fails from now on.
+// Close says good-bye on unused connections, and from now on to each that is given back. Begin
+// still connects: a transaction that has begun before a change of configuration ends at the next
+// hop that it began with.
 func (h *Hop) Close() {
 	h.mu.Lock()
 	h.closed = true

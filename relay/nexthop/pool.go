@@ -22,9 +22,6 @@ const checkAfter = time.Second
 func (h *Hop) order() ([]*address, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
-		return nil, errClosed
-	}
 	if len(h.addresses) == 0 {
 		return nil, errNoAddresses
 	}

@@ -181,14 +181,45 @@ func TestNoMoreThanMaxIdleAreKept(t *testing.T) {
 	}
 }
 
-func TestClosedHopGivesNoConnections(t *testing.T) {
+func TestClosedHopKeepsNoConnections(t *testing.T) {
+	once := func(p *peer) {
+		p.greet("PIPELINING")
+		p.message()
+		p.want("QUIT")
+	}
 	h, _ := hopTo(t, func(p *peer) {
 		p.greet()
 		p.want("QUIT")
-	})
+	}, once, once)
 	tx := begin(t, h)
 	h.Close()
 	tx.Release()
-	_, err := h.Begin(t.Context())
-	wantFault(t, err, "4.4.1")
+	sendMail(t, h) // of a transaction that began before
+	sendMail(t, h)
+}
+
+// The connection is over, not the server; nothing of the new transaction has been answered.
+func Test421BehindTheRsetOfAPooledConnectionIsStale(t *testing.T) {
+	for _, extension := range []string{"PIPELINING", "8BITMIME"} {
+		h, n := hopTo(t, func(p *peer) {
+			p.greet(extension)
+			p.answer("MAIL FROM:<a@example.org>", "250 ok")
+			p.answer("RCPT TO:<b@example.org>", "250 ok")
+			p.answer("RSET", "250 ok")
+			p.answer("MAIL FROM:<a@example.org>", "421 4.7.0 too many messages on this connection")
+			p.end()
+		}, func(p *peer) {
+			p.greet(extension)
+			p.message()
+		})
+		tx := begin(t, h)
+		if a, err := tx.Envelope(t.Context(), envelopeFor(t, "b@example.org"), false); err != nil || len(a.Rcpts) != 1 {
+			t.Fatalf("Envelope = %v, %v", a, err)
+		}
+		tx.Release()
+		sendMail(t, h)
+		if len(n.dialled) != 2 {
+			t.Errorf("%d connections, want 2", len(n.dialled))
+		}
+	}
 }
