@@ -189,7 +189,9 @@ func (h *harness) sendBody(header string, body io.Reader) reply.Reply {
 	if err := h.Session.Data(h.t.Context()); err != nil {
 		return reply.From(err)
 	}
-	return told(h.Session.Content(h.t.Context(), mail.ParseHeader([]byte(header)), body))
+	r := told(h.Session.Content(h.t.Context(), mail.ParseHeader([]byte(header)), body))
+	h.Session.Reset(h.t.Context())
+	return r
 }
 
 func told(r reply.Reply, err error) reply.Reply {

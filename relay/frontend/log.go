@@ -12,19 +12,26 @@ import (
 	"example.org/relay/relay/reply"
 )
 
-// sizes is what the log says of the content.
-type sizes struct{ header, body int64 }
+// outcome is how a transaction ended, for the log. Zero: it came to no content.
+type outcome struct {
+	result string // relayed, refused, discarded
+	told   reply.Reply
+	err    error
+	octets int64 // of the content
+	took   time.Duration
+}
 
 // logMessage writes the one line of a message: who, to whom, what the agents did, what the
 // client was told and by whom. What came to nothing before the content, by RSET or the end of
 // the session, is told at level debug only.
-func (s *Session) logMessage(result string, told reply.Reply, err error) {
+func (s *Session) logMessage() {
+	o := &s.tx.outcome
 	level := slog.LevelInfo
 	var alert *Alert
 	switch {
-	case result == "reset":
-		level = slog.LevelDebug
-	case errors.As(err, &alert):
+	case o.result == "":
+		o.result, o.took, level = "reset", time.Since(s.tx.begun), slog.LevelDebug
+	case errors.As(o.err, &alert):
 		level = slog.LevelError
 	}
 	entries := s.agents.TakeEntries()
@@ -34,16 +41,16 @@ func (s *Session) logMessage(result string, told reply.Reply, err error) {
 	tx := &s.tx
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
-		slog.String("result", result),
+		slog.String("result", o.result),
 		slog.String("id", tx.env.ID),
 		slog.String("session", s.agents.State.SessionID),
 		slog.String("client", s.agents.State.Connection.Remote.Addr().String()),
 		slog.String("from", "<"+tx.env.From.String()+">"),
 		slog.Any("to", recipients(tx.env)),
-		slog.Int64("size", tx.bytes.header+tx.bytes.body),
+		slog.Int64("size", o.octets),
 	)
-	if told.Code != 0 {
-		attrs = append(attrs, slog.String("reply", told.String()))
+	if o.told.Code != 0 {
+		attrs = append(attrs, slog.String("reply", o.told.String()))
 	}
 	if tx.remote != "" {
 		attrs = append(attrs, slog.String("next_hop", tx.remote))
@@ -52,7 +59,7 @@ func (s *Session) logMessage(result string, told reply.Reply, err error) {
 		attrs = append(attrs, slog.String("agent."+e.Agent, describe(e)))
 	}
 	var e *reply.Error
-	if errors.As(err, &e) {
+	if errors.As(o.err, &e) {
 		if e.Agent != "" {
 			attrs = append(attrs, slog.String("by", "agent "+e.Agent))
 		} else if e.NextHop != "" {
@@ -61,10 +68,10 @@ func (s *Session) logMessage(result string, told reply.Reply, err error) {
 		if e.Err != nil {
 			attrs = append(attrs, slog.String("cause", e.Err.Error()))
 		}
-	} else if err != nil {
-		attrs = append(attrs, slog.String("cause", err.Error()))
+	} else if o.err != nil {
+		attrs = append(attrs, slog.String("cause", o.err.Error()))
 	}
-	attrs = append(attrs, slog.Int64("ms", time.Since(tx.begun).Milliseconds()))
+	attrs = append(attrs, slog.Int64("ms", o.took.Milliseconds()))
 	s.f.log.LogAttrs(context.Background(), level, "message", attrs...)
 }
 
@@ -83,7 +90,10 @@ func recipients(env *mail.Envelope) []string {
 	all := make([]string, len(env.Recipients))
 	for i, r := range env.Recipients {
 		all[i] = "<" + r.Path.String() + ">"
-		if !r.Path.Equal(r.Original) {
+		switch {
+		case r.Original.IsNull():
+			all[i] += " added"
+		case !r.Path.Equal(r.Original):
 			all[i] += " for <" + r.Original.String() + ">"
 		}
 	}

@@ -36,9 +36,9 @@ type transaction struct {
 
 	hop Delivery // nil: none is held
 	// asked is the envelope that hop has accepted so far. Invariant: nil where hop is nil.
-	asked  *mail.Envelope
-	remote string // the server that hop is or was, for the log
-	bytes  sizes
+	asked   *mail.Envelope
+	remote  string // the server that hop is or was, for the log
+	outcome outcome
 	// mailRefused is the next hop's answer to MAIL, which every RCPT gets.
 	mailRefused *reply.Error
 }
@@ -55,7 +55,7 @@ func (s *Session) Mail(ctx context.Context, from mail.Path, params mail.Params) 
 
 	d := s.agents.Fire(ctx, event.Event{Kind: event.MailCommand, From: from, Params: params})
 	if err := refusal(d); err != nil {
-		s.end("reset", err.Reply, err)
+		s.end()
 		return reply.Reply{}, err
 	}
 	s.tx.discard = d.Action == event.Discard
@@ -130,7 +130,8 @@ func (s *Session) Data(ctx context.Context) error {
 }
 
 // Content takes the message: trace, agents, then the next hop gets the final envelope and
-// the content as it arrives. Whatever happens, the transaction is over.
+// the content as it arrives. Whatever happens, the transaction is over; its line in the log is
+// written by Reset, when the client has its answer.
 func (s *Session) Content(ctx context.Context, header *mail.Header, body io.Reader) (reply.Reply, error) {
 	s.lock()
 	defer s.unlock()
@@ -140,8 +141,7 @@ func (s *Session) Content(ctx context.Context, header *mail.Header, body io.Read
 		told = reply.From(err)
 		result = "refused"
 	}
-	s.tx.bytes = sizes{int64(header.Size()), counted.n}
-	s.end(result, told, err)
+	s.tx.outcome = outcome{result, told, err, int64(header.Size()) + counted.n, time.Since(s.tx.begun)}
 	return told, err
 }
 
@@ -179,12 +179,12 @@ func (s *Session) content(ctx context.Context, header *mail.Header, body io.Read
 	return tx.told(r), "relayed", nil
 }
 
-// Reset drops the transaction.
+// Reset drops the transaction, or clears up behind one that Content has ended.
 func (s *Session) Reset(context.Context) {
 	s.lock()
 	defer s.unlock()
 	if s.tx.env != nil {
-		s.end("reset", reply.Reply{}, nil)
+		s.end()
 	}
 }
 
@@ -194,8 +194,8 @@ func (s *Session) Close() {
 }
 
 // end logs the transaction and lets go of everything it holds.
-func (s *Session) end(result string, told reply.Reply, err error) {
-	s.logMessage(result, told, err)
+func (s *Session) end() {
+	s.logMessage()
 	if s.tx.hop != nil {
 		s.tx.hop.Release()
 	}

@@ -38,7 +38,8 @@ type Transaction interface {
 	// client gone) must be returned, and nothing of the message may have been delivered then.
 	// Where it returns before the end of body, the server reads the rest and then answers.
 	Content(ctx context.Context, header *mail.Header, body io.Reader) (reply.Reply, error)
-	// Reset drops the transaction, if there is one: RSET, EHLO, a failed DATA.
+	// Reset drops the transaction, if there is one: RSET, EHLO, a failed DATA. It also follows
+	// each Content, when the client has its reply: the place for what it need not wait for.
 	Reset(ctx context.Context)
 	// Close is the end of the session.
 	Close()

@@ -217,6 +217,11 @@ func (s *session) Data(io.Reader) error {
 	}
 	g.content = nil
 	_ = s.tell(r, err)
+	// The client need not wait for what is left to do: go-smtp's part, and Reset with the
+	// Transaction's log.
+	told := g.verdict
+	g.verdict = nil
+	g.answer(g.current, told.reply, told.err)
 	return nil
 }
 
