@@ -113,6 +113,16 @@ func (c *conn) stale() bool {
 	return readable(c.raw)
 }
 
+// spoke reports whether the server has said something, or hung up, in the middle of an
+// operation. Below TLS nobody can tell: what is there may be TLS's own.
+func (c *conn) spoke(d time.Duration) bool {
+	if c.net != c.raw {
+		return false
+	}
+	c.arm(d)
+	return readable(c.raw)
+}
+
 // quit takes leave and closes, without waiting for the answer.
 func (c *conn) quit() {
 	_ = c.raw.SetDeadline(time.Now().Add(time.Second))

@@ -86,6 +86,7 @@ type contentWriter struct {
 
 	buf     []byte  // dots doubled, not sent yet; its capacity does not change
 	tail    [2]byte // the last two octets of content; CRLF in front of all
+	flushed bool    // some of it was sent
 	ended   bool    // the dot was sent
 	readErr error   // of the body
 }
@@ -113,8 +114,9 @@ func (w *contentWriter) end() error {
 	if w.tail != [2]byte{'\r', '\n'} {
 		return errUnterminated
 	}
-	// What was said before the dot is no answer to the message.
-	if w.c.r.Buffered() > 0 {
+	// What was said before the dot is no answer to the message. Where the dot goes with all the
+	// rest in one write, nobody has had the time to say anything.
+	if w.c.r.Buffered() > 0 || w.flushed && w.c.spoke(w.block) {
 		return errEarlyReply
 	}
 	w.buf = append(w.buf, ".\r\n"...)
@@ -222,7 +224,7 @@ func (w *contentWriter) flush() error {
 		return nil
 	}
 	err := w.c.write(w.buf, w.block)
-	w.buf = w.buf[:0]
+	w.buf, w.flushed = w.buf[:0], true
 	return err
 }
 

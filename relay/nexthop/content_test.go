@@ -210,6 +210,46 @@ func TestReplyBeforeTheDotIsNeverSuccess(t *testing.T) {
 	}
 }
 
+// A long message gives the server time to speak too early.
+func TestReplyInTheMiddleIsNeverSuccess(t *testing.T) {
+	for _, test := range []struct{ early, want string }{
+		{"250 2.0.0 kept\r\n", "451"},
+		{"552 5.3.4 too big\r\n", "552"},
+	} {
+		spoken := make(chan struct{})
+		h, n := hopTo(t, func(p *peer) {
+			p.greet("PIPELINING", "8BITMIME")
+			p.envelope()
+			_, _ = p.r.Discard(bufferSize)
+			_, _ = io.WriteString(p.conn, test.early)
+			close(spoken)
+			if s := p.end(); strings.HasSuffix(s, "\n.\r\n") {
+				t.Errorf("%q: the dot was sent", test.early)
+			}
+		})
+		n.sockets = true
+		tx := begin(t, h)
+		if _, err := tx.Envelope(t.Context(), envelopeFor(t, "b@example.org"), true); err != nil {
+			t.Fatal(err)
+		}
+		body := io.MultiReader(strings.NewReader(strings.Repeat("xy\r\n", bufferSize)), waiting{spoken}, strings.NewReader("z\r\n"))
+		r, err := tx.Content(t.Context(), mail.ParseHeader([]byte("A: b\r\n")), body)
+		if test.want == "451" {
+			wantFault(t, err, "4.4.2")
+		} else if err != nil || r.Code != 552 {
+			t.Errorf("Content = %v, %v", r, err)
+		}
+	}
+}
+
+// waiting is an empty reader that ends when its channel is closed.
+type waiting struct{ until <-chan struct{} }
+
+func (w waiting) Read([]byte) (int, error) {
+	<-w.until
+	return 0, io.EOF
+}
+
 func TestServerThatStopsListeningIsHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stalled := make(chan struct{})
