@@ -162,3 +162,40 @@ func TestRefusalOfTheRelayAtRcptIsAnAlert(t *testing.T) {
 		t.Errorf("no alert in the log:\n%s", log)
 	}
 }
+
+func TestEachRefusedRecipientIsNamedOnce(t *testing.T) {
+	h := start(t, Deferred, fakeAgent{event.EndOfHeaders: func(*event.State, event.Event) event.Verdict {
+		return event.Verdict{Edits: []event.Edit{replace(1, "a@example.org", "b@example.org"),
+			{Op: event.AddRecipient, Addresses: []string{"archive@example.org"}}}}
+	}})
+	for _, r := range []string{"a", "b", "archive"} {
+		h.hop.answers[r+"@example.org"] = reply.New(550, reply.Enhanced{Subject: 1, Detail: 1}, "<"+r+"@example.org> unknown")
+	}
+	h.mail("bob@example.net")
+	h.rcpt("team@example.org")
+	got := h.send(message)
+	h.wantReply(got, 550, "refused for <team@example.org>, <a further recipient>: <team@example.org> unknown")
+	if strings.Contains(got.Text(), "archive") {
+		t.Errorf("reply %q names what the agent added", got)
+	}
+}
+
+func TestAuthServID(t *testing.T) {
+	for _, tt := range []struct{ value, want string }{
+		{" mx.example.org; none", "mx.example.org"},
+		{" mx.example.org 1; none", "mx.example.org"},
+		{"\r\n (c (c) c) mx.example.org(c); none", "mx.example.org"},
+		{` (\() mx.example.org; none`, "mx.example.org"},
+		{` (\)) mx.example.org; none`, "mx.example.org"},
+		{` "mx.example.org"; none`, "mx.example.org"},
+		{` "mx\.example.\org"; none`, "mx.example.org"},
+		{` "open`, "open"},
+		{` "\`, `\`},
+		{" (open mx.example.org", ""},
+		{"", ""},
+	} {
+		if got := authServID([]byte(tt.value)); got != tt.want {
+			t.Errorf("authServID(%q) = %q, want %q", tt.value, got, tt.want)
+		}
+	}
+}

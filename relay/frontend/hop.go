@@ -3,6 +3,7 @@ package frontend
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"example.org/relay/relay/mail"
@@ -161,7 +162,9 @@ func (tx *transaction) judgeAll(answers Answers) *reply.Error {
 		if err == nil {
 			continue
 		}
-		names = append(names, "<"+knownAs(r)+">")
+		if name := "<" + knownAs(r) + ">"; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 		if refused == nil || err.Reply.Transient() && refused.Reply.Permanent() {
 			refused = err
 		}

@@ -84,16 +84,33 @@ func authServID(value []byte) string {
 			depth++
 		case c == ')' && depth > 0:
 			depth--
+		case c == '\\' && depth > 0 && len(value) > 1:
+			value = value[1:] // quoted-pair: no end of the comment
 		case depth > 0, c == ' ', c == '\t', c == '\r', c == '\n':
+		case c == '"':
+			return quotedString(value[1:])
 		default:
 			end := bytes.IndexAny(value, " \t\r\n;(")
 			if end < 0 {
 				end = len(value)
 			}
-			return strings.Trim(string(value[:end]), `"`)
+			return string(value[:end])
 		}
 	}
 	return ""
+}
+
+// quotedString is what a quoted-string means that begins before b (RFC 5322 §3.2.4).
+func quotedString(b []byte) string {
+	var s []byte
+	for len(b) > 0 && b[0] != '"' {
+		if b[0] == '\\' && len(b) > 1 {
+			b = b[1:]
+		}
+		s = append(s, b[0])
+		b = b[1:]
+	}
+	return string(s)
 }
 
 func isASCII(s string) bool {
