@@ -41,6 +41,7 @@ func Serve(factories ...Factory) {
 		// Events leave much garbage behind and little that lives: fewer collections cost a few MB.
 		debug.SetGCPercent(400)
 	}
+	shareProcessors()
 	own := answers.(*service)
 	own.watches.gone = func() { os.Exit(0) }
 	ignoreTermination(&own.watches)
