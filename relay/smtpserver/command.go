@@ -119,12 +119,27 @@ func (g *gate) badCommand(c *command, code, detail int, text string) {
 }
 
 func (g *gate) refuseBad(c *command, err error) {
-	g.bad++
+	if g.isBad(c, reply.From(err).Code) {
+		g.bad++
+	}
 	g.answer(c, reply.Reply{}, err)
 	if g.bad >= maxBad && !g.dead {
 		g.linger = true
 		g.answer(c, reply.Reply{}, reply.Refuse(reply.New(421, reply.Enhanced{Subject: 7}, "too many errors, closing connection")))
 	}
+}
+
+// isBad tells what no SMTP client sends from what a good one does: a message that is too big, and
+// commands that it had sent before it could know that MAIL, every RCPT or a chunk was refused
+// (RFC 2920 §3.1).
+func (g *gate) isBad(c *command, code int) bool {
+	switch {
+	case code > 504 && code != 555:
+		return false
+	case code == 503 && (g.refused || g.mustReset):
+		return c.verb != "RCPT" && c.verb != "DATA" && c.verb != "BDAT"
+	}
+	return true
 }
 
 // ask shows an event to the agents. A refusal comes back as the error of the reply.
@@ -171,7 +186,7 @@ func (g *gate) reset(c *command) {
 
 // forget drops the gate's own part of the transaction.
 func (g *gate) forget() {
-	g.mailing, g.utf8, g.rcpts, g.mustReset = false, false, 0, false
+	g.mailing, g.refused, g.utf8, g.rcpts, g.mustReset = false, false, false, 0, false
 }
 
 func (g *gate) quit(c *command) {

@@ -47,6 +47,7 @@ type gate struct {
 	client    event.Client
 	offered   mail.Extensions // as of the last HELO or EHLO
 	mailing   bool            // MAIL was accepted
+	refused   bool            // … was refused: what was sent together with it goes astray
 	utf8      bool            // … with SMTPUTF8
 	rcpts     int             // accepted in this transaction
 	mustReset bool            // a chunk has failed: RSET must follow (RFC 3030 §2)

@@ -245,6 +245,30 @@ func TestUnwantedChunkIsReadWithinLimits(t *testing.T) {
 	}
 }
 
+// A client that pipelines cannot know in time that its sender, its recipients or its first
+// chunk are refused. It may have hundreds of such messages for us.
+func TestPipelinedCommandsBehindARefusalAreNoErrors(t *testing.T) {
+	addr, _ := listen(t, &fakeBackend{}, Limits{MessageSize: 1000})
+	for _, tt := range map[string]struct{ group, replies string }{
+		"sender":     {"MAIL FROM:<550-5.1.8@example.net>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n", "550 503 503"},
+		"recipients": {"MAIL FROM:<a@example.net>\r\nRCPT TO:<550-5.1.1@example.org>\r\nDATA\r\nRSET\r\n", "250 550 554 250"},
+		"size":       {"MAIL FROM:<a@example.net> SIZE=2000\r\nRCPT TO:<b@example.org>\r\nBDAT 1\r\nx", "552 503 503"},
+		"chunks":     {"MAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\nBDAT 2\r\n\n\nBDAT 1\r\nxBDAT 1 LAST\r\nxRSET\r\n", "250 250 550 503 503 250"},
+	} {
+		k := dial(t, addr)
+		k.send("EHLO client.example.org\r\n")
+		k.expect("250 ")
+		for range 2 * maxBad {
+			k.send(tt.group)
+			for _, r := range strings.Fields(tt.replies) {
+				k.expect(r)
+			}
+		}
+		k.send("QUIT\r\n")
+		k.expect("221 ")
+	}
+}
+
 func TestLineWithoutEndIsGivenUp(t *testing.T) {
 	addr, _ := listen(t, &fakeBackend{}, Limits{})
 	k := dial(t, addr)

@@ -29,6 +29,7 @@ func (g *gate) mail(c *command) {
 		err = g.checkMail(c)
 	}
 	if err != nil {
+		g.refused = true
 		g.refuseBad(c, err)
 		return
 	}
@@ -174,6 +175,7 @@ func (s *session) Mail(string, *smtp.MailOptions) error {
 		r = reply.New(250, reply.Enhanced{Subject: 1}, "sender ok")
 	}
 	told := s.tell(r, err)
+	g.refused = told != nil
 	if told == nil {
 		g.mailing = true
 		_, g.utf8 = c.params.Get("SMTPUTF8")
