@@ -124,14 +124,18 @@ func (d *demo) startSink(next string) (<-chan string, error) {
 	if err := d.start(sink); err != nil {
 		return nil, err
 	}
+	scan := bufio.NewScanner(out)
+	if !scan.Scan() { // it says that it listens
+		return nil, fmt.Errorf("the next hop ended at start: %w", scan.Err())
+	}
 	lines := make(chan string, 1000)
 	go func() {
 		defer close(lines)
-		for scan := bufio.NewScanner(out); scan.Scan(); {
+		for scan.Scan() {
 			lines <- scan.Text()
 		}
 	}()
-	return lines, waitFor(next)
+	return lines, nil
 }
 
 func (d *demo) startRelay(next string) error {
