@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,32 @@ import (
 	"example.org/relay/relay/event"
 	"example.org/relay/relay/reply"
 )
+
+// unreachable is a next hop that answers nobody.
+type unreachable struct{ NextHop }
+
+func (unreachable) Begin(ctx context.Context) (Delivery, error) {
+	<-ctx.Done()
+	return nil, &reply.Error{Reply: reply.New(451, reply.Enhanced{Subject: 4, Detail: 1}, "next hop unavailable"), Err: context.Cause(ctx)}
+}
+
+func TestATransactionWaitsOnceForANextHopThatDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, Live, nil)
+		set := *h.f.settings.Load()
+		set.NextHop = unreachable{set.NextHop}
+		h.f.Set(set)
+		begun := time.Now()
+		h.mail("bob@example.net")
+		for range 100 {
+			h.wantReply(h.rcpt("alice@example.org"), 451, "4.4.1")
+		}
+		h.Session.Reset(t.Context())
+		if waited := time.Since(begun); waited != hopPatience {
+			t.Errorf("waited %v, want %v", waited, hopPatience)
+		}
+	})
+}
 
 var noSuchUser = reply.New(550, reply.Enhanced{Subject: 1, Detail: 1}, "no such user")
 

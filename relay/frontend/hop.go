@@ -61,6 +61,9 @@ func (s *Session) askAll(ctx context.Context, since uint32) (reply.Reply, error)
 	tx := &s.tx
 	answers, err := s.sendEnvelope(ctx, false)
 	if err != nil {
+		if unavailable(err) {
+			tx.mailRefused = err // a hundred recipients are not to wait a minute each
+		}
 		return reply.Reply{}, err
 	}
 	if err := tx.judge(answers.Mail, tx.remote, "MAIL", taken); err != nil {
@@ -88,6 +91,12 @@ func (s *Session) askAll(ctx context.Context, since uint32) (reply.Reply, error)
 		return reply.Reply{}, refused
 	}
 	return tx.accepts(last), nil
+}
+
+// unavailable reports that the next hop did not answer, rather than that a connection broke.
+func unavailable(err error) bool {
+	var e *reply.Error
+	return errors.As(err, &e) && e.Reply.Enhanced == (reply.Enhanced{Subject: 4, Detail: 1})
 }
 
 // sendEnvelope has a connection take the whole envelope: the one that is held, after RSET

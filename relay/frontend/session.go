@@ -39,8 +39,8 @@ type transaction struct {
 	asked   *mail.Envelope
 	remote  string // the server that hop is or was, for the log
 	outcome outcome
-	// mailRefused is the next hop's answer to MAIL, which every RCPT gets.
-	mailRefused *reply.Error
+	// mailRefused is the next hop's answer to MAIL, or that it is not there, which every RCPT gets.
+	mailRefused error
 }
 
 // Mail begins a transaction. The next hop hears of it with the first RCPT.
