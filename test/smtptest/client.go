@@ -110,3 +110,6 @@ func (c *Client) Quit() {
 	_, _ = c.Cmd("QUIT")
 	c.Close()
 }
+
+// Over makes a client of a connection on which the session goes on, as under TLS.
+func Over(conn net.Conn) *Client { return &Client{conn, bufio.NewReader(conn)} }
