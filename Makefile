@@ -16,8 +16,8 @@ run: build ## a relay with an agent and a next hop, and one message through them
 	@$(GO) run ./demo
 
 test: ## all tests
-	$(GO) tool gotestsum --format pkgname -- -race -shuffle=on -timeout 15m ./...
 	cd bench && $(GO) test -race -shuffle=on ./...
+	$(GO) tool gotestsum --format pkgname -- -race -shuffle=on -timeout 15m ./...
 
 check: ## what must hold beside the tests
 	@./.ci/check.sh

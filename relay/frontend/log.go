@@ -14,12 +14,15 @@ import (
 
 // outcome is how a transaction ended, for the log. Zero: it came to no content.
 type outcome struct {
-	result string // relayed, refused, discarded
+	result string // relayed, refused or discarded
 	told   reply.Reply
 	err    error
 	octets int64 // of the content
 	took   time.Duration
 }
+
+// discarded is the result of a message that agents wanted dropped.
+const discarded = "discarded"
 
 // logMessage writes the one line of a message: who, to whom, what the agents did, what the
 // client was told and by whom. What came to nothing before the content, by RSET or the end of

@@ -142,6 +142,9 @@ func (s *Session) Content(ctx context.Context, header *mail.Header, body io.Read
 		result = "refused"
 	}
 	s.tx.outcome = outcome{result, told, err, int64(header.Size()) + counted.n, time.Since(s.tx.begun)}
+	if result == discarded {
+		s.end() // RFC 5321 §6.1: only the log knows of the message, so the client hears 250 after it
+	}
 	return told, err
 }
 
@@ -153,14 +156,14 @@ func (s *Session) content(ctx context.Context, header *mail.Header, body io.Read
 	s.agents.SetHeader(header)
 	d := s.agents.Fire(ctx, event.Event{Kind: event.EndOfHeaders})
 	if err := refusal(d); err != nil {
-		return reply.Reply{}, "", err
+		return reply.Reply{}, "", s.tagError(err)
 	}
 	if tx.discard || d.Action == event.Discard || len(tx.env.Recipients) == 0 {
 		// RFC 5321 §6.1 wants a 250 kept; here an agent has answered for the message.
 		if _, err := io.Copy(io.Discard, body); err != nil {
 			return reply.Reply{}, "", err
 		}
-		return tx.tagged(reply.New(250, reply.Enhanced{}, "ok")), "discarded", nil
+		return tx.tagged(reply.New(250, reply.Enhanced{}, "ok")), discarded, nil
 	}
 	if err := s.open(ctx); err != nil {
 		return reply.Reply{}, "", err
