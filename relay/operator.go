@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 
 	"example.org/relay/proto/control/v1"
 	"example.org/relay/relay/agents"
+	"example.org/relay/relay/config"
 	"example.org/relay/relay/event"
 )
 
@@ -77,9 +79,13 @@ type agentCommands struct {
 }
 
 func (c agentCommands) InstallAgent(ctx context.Context, q *controlv1.InstallAgentRequest) (*controlv1.AgentChange, error) {
+	settings, err := settingsJSON(q.SettingsToml, q.SettingsPath)
+	if err != nil {
+		return nil, err
+	}
 	return change(c.host.Install(ctx, agents.InstallRequest{
 		Name: q.Name, Service: q.Service, Path: q.Path, Factory: q.Factory,
-		SettingsTOML: q.SettingsToml, SettingsPath: q.SettingsPath, WhatIf: q.WhatIf,
+		Settings: settings, SettingsPath: q.SettingsPath, WhatIf: q.WhatIf,
 	}))
 }
 
@@ -112,7 +118,11 @@ func (c agentCommands) SetAgent(ctx context.Context, q *controlv1.SetAgentReques
 		s.Timeout = &d
 	}
 	if q.SettingsToml != nil {
-		s.SettingsTOML = &q.SettingsToml
+		settings, err := settingsJSON(q.SettingsToml, q.GetSettingsPath())
+		if err != nil {
+			return nil, err
+		}
+		s.Settings = &settings
 	}
 	return change(c.host.Set(ctx, s))
 }
@@ -136,6 +146,9 @@ func (c agentCommands) GetPipeline(_ context.Context, q *controlv1.GetPipelineRe
 		if err != nil {
 			return nil, err
 		}
+		if err := c.host.CheckService(role); err != nil {
+			return nil, err
+		}
 		services = []event.Role{role}
 	}
 	out := &controlv1.GetPipelineResponse{}
@@ -157,6 +170,18 @@ func (c agentCommands) GetPipeline(_ context.Context, q *controlv1.GetPipelineRe
 		}
 	}
 	return out, nil
+}
+
+// settingsJSON is a file of settings as the agent gets it; "" where there is nothing in it.
+func settingsJSON(file []byte, path string) (string, error) {
+	if len(bytes.TrimSpace(file)) == 0 {
+		return "", nil
+	}
+	text, err := config.SettingsJSON(file)
+	if err != nil && path != "" {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return string(text), err
 }
 
 func target(q *controlv1.AgentRequest) agents.Target {

@@ -81,8 +81,8 @@ func (h *Host) Enable(ctx context.Context, t Target) (Info, []string, error) {
 	if e.Enabled {
 		return a.info(e, priority(entries, e)), []string{fmt.Sprintf("Agent %s is enabled already.", e.Name)}, nil
 	}
-	if !h.serves(e.Service) {
-		return Info{}, nil, fmt.Errorf("agent %s: transport service %s is not configured; configured: %s", e.Name, e.Service, roleNames(h.options.Services))
+	if err := h.CheckService(e.Service); err != nil {
+		return Info{}, nil, fmt.Errorf("agent %s: %w", e.Name, err)
 	}
 	e.Enabled = true
 	v := a.supervisor(h.spec(*e))
@@ -196,7 +196,7 @@ type SetRequest struct {
 	Priority     *int           // 1 runs first
 	Timeout      *time.Duration // 0: the default
 	OnFailure    *string        // tempfail, continue; empty: the default
-	SettingsTOML *[]byte        // empty: none
+	Settings     *string        // as JSON; empty: none
 	SettingsPath *string
 	Path         *string // absolute; the same again takes a new file over
 }
@@ -225,7 +225,7 @@ func (h *Host) Set(ctx context.Context, q SetRequest) (Info, []string, error) {
 	s := h.spec(*e)
 	var notes []string
 	newProgram := q.Path != nil
-	if newProgram || q.SettingsTOML != nil {
+	if newProgram || q.Settings != nil {
 		if err := h.try(ctx, a, s, newProgram); err != nil {
 			return Info{}, nil, err
 		}
@@ -243,7 +243,7 @@ func (h *Host) Set(ctx context.Context, q SetRequest) (Info, []string, error) {
 	if err := h.registry.replace(entries); err != nil {
 		return Info{}, nil, err
 	}
-	if err := h.take(ctx, a, s, newProgram, q.SettingsTOML != nil); err != nil {
+	if err := h.take(ctx, a, s, newProgram, q.Settings != nil); err != nil {
 		return Info{}, nil, errors.Join(err, h.registry.replace(before))
 	}
 	h.sync()
@@ -265,11 +265,11 @@ func (q *SetRequest) apply(e *Entry) (err error) {
 		}
 		e.OnFailure = *q.OnFailure
 	}
-	if q.SettingsTOML != nil {
-		if e.Settings, err = settingsJSON(*q.SettingsTOML); err != nil {
-			return fmt.Errorf("settings: %w", err)
+	if q.Settings != nil {
+		if err := checkSettings(*q.Settings); err != nil {
+			return err
 		}
-		e.SettingsPath = ""
+		e.Settings, e.SettingsPath = *q.Settings, ""
 	}
 	if q.SettingsPath != nil {
 		e.SettingsPath = *q.SettingsPath

@@ -180,6 +180,14 @@ func (h *Host) list() []*Agent {
 
 func (h *Host) serves(role event.Role) bool { return slices.Contains(h.options.Services, role) }
 
+// CheckService says why nothing can run in a service that is not configured.
+func (h *Host) CheckService(role event.Role) error {
+	if h.serves(role) {
+		return nil
+	}
+	return fmt.Errorf("transport service %s is not configured; configured: %s", role, roleNames(h.options.Services))
+}
+
 func (h *Host) spec(e Entry) *spec {
 	d := h.defaults.Load()
 	return &spec{Entry: e, hostname: d.Hostname, version: h.options.Version, domains: d.Domains}

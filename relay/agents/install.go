@@ -1,14 +1,11 @@
 package agents
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/BurntSushi/toml"
 
 	"example.org/relay/relay/event"
 )
@@ -19,13 +16,10 @@ type InstallRequest struct {
 	Service      string // a transport service's name
 	Path         string // of the program; absolute
 	Factory      string // empty: the only one
-	SettingsTOML []byte // content of the settings file; empty: none
+	Settings     string // as JSON; empty: none
 	SettingsPath string // for messages and get-agent
 	WhatIf       bool   // check everything, change nothing
 }
-
-// maxSettings bounds a settings file: deep nesting costs the parser stack.
-const maxSettings = 1 << 20
 
 // Install installs an agent: disabled, the last of its service, granted what its factory
 // asks for. The program is started once, to be asked what it has and whether it takes the
@@ -45,10 +39,9 @@ func (h *Host) Install(ctx context.Context, q InstallRequest) (Info, []string, e
 	if asks := e.Granted.List(); len(asks) > 0 {
 		notes = append(notes, fmt.Sprintf("Agent %s is granted what it asks for: %s.", e.Name, strings.Join(asks, ", ")))
 	}
-	notes = append(notes, fmt.Sprintf("Agent %s is installed but not enabled: relay enable-agent %s", e.Name, e.Name))
 	a := newAgent(h, e)
 	if q.WhatIf {
-		return a.info(&e, priority(entries, &e)), notes[:len(notes)-1], nil
+		return a.info(&e, priority(entries, &e)), notes, nil
 	}
 	if err := h.registry.replace(entries); err != nil {
 		return Info{}, nil, err
@@ -60,7 +53,7 @@ func (h *Host) Install(ctx context.Context, q InstallRequest) (Info, []string, e
 
 // candidate makes the entry of an agent that is to be installed, checked in every respect.
 func (h *Host) candidate(ctx context.Context, q InstallRequest) (Entry, error) {
-	e := Entry{Name: q.Name, Path: q.Path, Factory: q.Factory, SettingsPath: q.SettingsPath}
+	e := Entry{Name: q.Name, Path: q.Path, Factory: q.Factory, Settings: q.Settings, SettingsPath: q.SettingsPath}
 	if !namePattern.MatchString(q.Name) {
 		return e, fmt.Errorf("agent name %q: must have 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first", q.Name)
 	}
@@ -71,8 +64,8 @@ func (h *Host) candidate(ctx context.Context, q InstallRequest) (Entry, error) {
 	if err := event.CheckRole(e.Name, e.Service, nil); err != nil {
 		return e, err
 	}
-	if !h.serves(e.Service) {
-		return e, fmt.Errorf("agent %s: transport service %s is not configured; configured: %s", e.Name, e.Service, roleNames(h.options.Services))
+	if err := h.CheckService(e.Service); err != nil {
+		return e, fmt.Errorf("agent %s: %w", e.Name, err)
 	}
 	if find(h.registry.entries, e.Name, e.Service) >= 0 {
 		return e, fmt.Errorf("agent %s is installed for %s already; relay set-agent changes it", e.Name, e.Service)
@@ -80,8 +73,8 @@ func (h *Host) candidate(ctx context.Context, q InstallRequest) (Entry, error) {
 	if e.SHA256, err = digest(e.Path); err != nil {
 		return e, err
 	}
-	if e.Settings, err = settingsJSON(q.SettingsTOML); err != nil {
-		return e, fmt.Errorf("settings %s: %w", q.SettingsPath, err)
+	if err := checkSettings(q.Settings); err != nil {
+		return e, err
 	}
 	s := h.spec(e)
 	err = h.shop.probe(ctx, s, h.log.With("agent", e.Name, "service", string(e.Service)))
@@ -104,24 +97,12 @@ func (s *spec) checkDescribed() error {
 	return nil
 }
 
-// settingsJSON turns a settings file into the JSON that goes to the agent.
-func settingsJSON(file []byte) (string, error) {
-	if len(bytes.TrimSpace(file)) == 0 {
-		return "", nil
+// checkSettings refuses what the registry could not be read with.
+func checkSettings(settings string) error {
+	if settings != "" && !json.Valid([]byte(settings)) {
+		return errors.New("settings are not JSON")
 	}
-	if len(file) > maxSettings {
-		return "", fmt.Errorf("%d octets, at most %d are taken", len(file), maxSettings)
-	}
-	var settings map[string]any
-	if err := toml.Unmarshal(file, &settings); err != nil {
-		var parse toml.ParseError
-		if errors.As(err, &parse) {
-			return "", fmt.Errorf("line %d: %s", parse.Position.Line, parse.Message)
-		}
-		return "", err
-	}
-	text, err := json.Marshal(settings)
-	return string(text), err
+	return nil
 }
 
 func roleNames(roles []event.Role) string {

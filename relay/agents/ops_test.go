@@ -31,7 +31,7 @@ func names(all []*Agent) (s string) {
 func TestInstallIsDisabledAndLast(t *testing.T) {
 	r := newRig(t)
 	r.install(t, "one", "good")
-	info, notes, err := r.Install(t.Context(), InstallRequest{Name: "two", Service: "frontend", Path: program(t, "good"), SettingsTOML: []byte("a = 1\n[b]\nc = [\"x\"]\n"), SettingsPath: "/etc/x.toml"})
+	info, notes, err := r.Install(t.Context(), InstallRequest{Name: "two", Service: "frontend", Path: program(t, "good"), Settings: `{"a":1,"b":{"c":["x"]}}`, SettingsPath: "/etc/x.toml"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestInstallIsDisabledAndLast(t *testing.T) {
 	if d := cmp.Diff(want, info); d != "" {
 		t.Error(d)
 	}
-	if len(notes) != 2 || !strings.Contains(notes[0], "read-headers, reject") {
+	if len(notes) != 1 || !strings.Contains(notes[0], "read-headers, reject") {
 		t.Errorf("notes %q", notes)
 	}
 	if e := r.registry.Entries()[1]; e.Settings != `{"a":1,"b":{"c":["x"]}}` || e.Enabled {
@@ -81,8 +81,8 @@ func TestInstallRefusals(t *testing.T) {
 		{"factory", InstallRequest{Name: "x", Service: "FrontEnd", Path: good, Factory: "none"}, `no factory "none", only test`},
 		{"role matrix", InstallRequest{Name: "x", Service: "FrontEnd", Path: program(t, "endofdata")},
 			"agent x binds OnEndOfData, which transport service FrontEnd does not have; it can be installed for Hub or Edge"},
-		{"settings are no TOML", InstallRequest{Name: "x", Service: "FrontEnd", Path: good, SettingsTOML: []byte("a\n"), SettingsPath: "s.toml"}, "settings s.toml: line 1"},
-		{"settings refused", InstallRequest{Name: "x", Service: "FrontEnd", Path: good, SettingsTOML: []byte("a = 'bad'")}, "settings refused: separator: must be one character"},
+		{"settings are no JSON", InstallRequest{Name: "x", Service: "FrontEnd", Path: good, Settings: "a\n"}, "settings are not JSON"},
+		{"settings refused", InstallRequest{Name: "x", Service: "FrontEnd", Path: good, Settings: `{"a":"bad"}`}, "settings refused: separator: must be one character"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, _, err := r.Install(t.Context(), tt.q)
@@ -213,7 +213,7 @@ func TestSet(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	first, timeout, policy, bad := 0, 3*time.Second, "continue", []byte("x = 'bad'")
+	first, timeout, policy, bad := 0, 3*time.Second, "continue", `{"x":"bad"}`
 	info, notes, err := r.Set(t.Context(), SetRequest{Target: Target{Name: "c"}, Priority: &first, Timeout: &timeout, OnFailure: &policy})
 	if err != nil || info.Priority != 1 || len(notes) != 1 || !strings.Contains(notes[0], "out of range") {
 		t.Errorf("priority %d, notes %q, %v", info.Priority, notes, err)
@@ -223,12 +223,12 @@ func TestSet(t *testing.T) {
 		t.Errorf("order %s, timeout %s, policy %s", names(all), all[0].Timeout(), all[0].OnFailure())
 	}
 	second := 2
-	_, _, err = r.Set(t.Context(), SetRequest{Target: Target{Name: "c"}, Priority: &second, SettingsTOML: &bad})
+	_, _, err = r.Set(t.Context(), SetRequest{Target: Target{Name: "c"}, Priority: &second, Settings: &bad})
 	if err == nil || names(r.Enabled(event.FrontEnd)) != "c a b" {
 		t.Errorf("bad settings: %v, order %s", err, names(r.Enabled(event.FrontEnd)))
 	}
-	fine := []byte("x = 'fine'")
-	if _, _, err = r.Set(t.Context(), SetRequest{Target: Target{Name: "c"}, SettingsTOML: &fine}); err != nil {
+	fine := `{"x":"fine"}`
+	if _, _, err = r.Set(t.Context(), SetRequest{Target: Target{Name: "c"}, Settings: &fine}); err != nil {
 		t.Error(err)
 	}
 	if e := r.registry.Entries()[0]; e.Settings != `{"x":"fine"}` {

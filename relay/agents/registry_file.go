@@ -1,7 +1,6 @@
 package agents
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -107,8 +106,8 @@ func (a fileAgent) entry() (Entry, error) {
 	if !namePattern.MatchString(a.Name) {
 		return e, fmt.Errorf("not a name for an agent")
 	}
-	if a.Settings != "" && !json.Valid([]byte(a.Settings)) {
-		return e, fmt.Errorf("settings are not JSON")
+	if err := checkSettings(a.Settings); err != nil {
+		return e, err
 	}
 	if err := checkOnFailure(a.OnFailure); err != nil {
 		return e, err
