@@ -180,22 +180,28 @@ func (r *Relay) listen() error {
 
 // openListeners opens those of the wanted that are not among the old, which it takes over.
 func openListeners(wanted []config.Listener, old []*listener, log *slog.Logger) ([]*listener, error) {
-	var all, fresh []*listener
+	var all []*listener
 	for _, w := range wanted {
 		l := find(old, w.Address)
 		if l == nil {
 			var err error
 			if l, err = listen(w.Address, log); err != nil {
-				for _, f := range fresh {
-					f.Listener.Close()
-				}
+				closeFresh(all, old)
 				return nil, err
 			}
-			fresh = append(fresh, l)
 		}
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+// closeFresh closes those of the opened that are not among the old: nothing came of them.
+func closeFresh(opened, old []*listener) {
+	for _, l := range opened {
+		if find(old, l.address) == nil {
+			l.Listener.Close()
+		}
+	}
 }
 
 func find(all []*listener, address string) *listener {

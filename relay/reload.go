@@ -14,7 +14,7 @@ import (
 
 // Reload reads the configuration again and puts it in force for the sessions and
 // transactions to come: all of it, or, where anything is wrong with it, nothing.
-func (r *Relay) Reload(ctx context.Context, _ *controlv1.ReloadRequest) (*controlv1.ReloadResponse, error) {
+func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*controlv1.ReloadResponse, error) {
 	cfg, err := config.Load(r.path)
 	if err != nil {
 		return nil, err
@@ -38,6 +38,10 @@ func (r *Relay) Reload(ctx context.Context, _ *controlv1.ReloadRequest) (*contro
 	response := &controlv1.ReloadResponse{Changed: changes(r.cfg, cfg)}
 	if cfg.StateDir != r.cfg.StateDir {
 		response.NeedsRestart = append(response.NeedsRestart, "state_dir")
+	}
+	if q.GetWhatIf() {
+		closeFresh(listeners, r.listeners)
+		return response, nil
 	}
 	r.tls.current.Store(cert)
 	r.pipeline.SetDomains(cfg.Domains())

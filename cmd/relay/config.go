@@ -110,52 +110,37 @@ is wrong with it, nothing. Running sessions are not touched.`,
 		Example: "  relay check-config && relay reload",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, cfg, err := a.dial()
+			client, _, err := a.dial()
 			if err != nil {
 				return err
 			}
 			defer client.Close()
-			if whatIf {
-				return a.wouldReload(cfg)
-			}
-			got, err := client.Reload(cmd.Context(), &controlv1.ReloadRequest{})
+			got, err := client.Reload(cmd.Context(), &controlv1.ReloadRequest{WhatIf: whatIf})
 			if err != nil {
 				return err
 			}
-			return a.showReload(got)
+			return a.showReload(whatIf, got)
 		},
 	}
 	whatIfFlag(c, &whatIf)
 	return c
 }
 
-// wouldReload answers for the configuration only: what would change, the relay alone knows.
-func (a *app) wouldReload(cfg *config.Config) error {
-	if cfg == nil { // it was bad, which dial forgives
-		path, err := a.configPath()
-		if err == nil {
-			_, err = config.Load(path)
-		}
-		return err
-	}
+func (a *app) showReload(whatIf bool, r *controlv1.ReloadResponse) error {
 	if a.json {
-		return a.printJSON(reloadShape{Changed: []string{}, NeedsRestart: []string{}, WhatIf: true})
+		return a.printJSON(reloadShape{Changed: list(r.GetChanged()), NeedsRestart: list(r.GetNeedsRestart()), WhatIf: whatIf})
 	}
-	a.say("%s is good; the running relay would read it", filepath.Base(cfg.File))
-	return nil
-}
-
-func (a *app) showReload(r *controlv1.ReloadResponse) error {
-	if a.json {
-		return a.printJSON(reloadShape{Changed: list(r.GetChanged()), NeedsRestart: list(r.GetNeedsRestart())})
+	done, inForce, nothing, restart := "reloaded", "in force now", "nothing has changed", "needs a restart"
+	if whatIf {
+		done, inForce, nothing, restart = "would be reloaded", "would come into force", "nothing would change", "would need a restart"
 	}
 	if len(r.GetChanged()) == 0 {
-		a.say("reloaded; nothing has changed")
+		a.say("%s; %s", done, nothing)
 	} else {
-		a.say("reloaded; in force now: %s", strings.Join(r.GetChanged(), ", "))
+		a.say("%s; %s: %s", done, inForce, strings.Join(r.GetChanged(), ", "))
 	}
 	if len(r.GetNeedsRestart()) > 0 {
-		a.say("needs a restart: %s", strings.Join(r.GetNeedsRestart(), ", "))
+		a.say("%s: %s", restart, strings.Join(r.GetNeedsRestart(), ", "))
 	}
 	return nil
 }

@@ -138,6 +138,7 @@ func (x *StatusResponse) GetDraining() bool {
 
 type ReloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	WhatIf        bool                   `protobuf:"varint,1,opt,name=what_if,json=whatIf,proto3" json:"what_if,omitempty"` // check everything, change nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -172,9 +173,16 @@ func (*ReloadRequest) Descriptor() ([]byte, []int) {
 	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{2}
 }
 
+func (x *ReloadRequest) GetWhatIf() bool {
+	if x != nil {
+		return x.WhatIf
+	}
+	return false
+}
+
 type ReloadResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Changed       []string               `protobuf:"bytes,1,rep,name=changed,proto3" json:"changed,omitempty"`                               // what is in force now that was not before
+	Changed       []string               `protobuf:"bytes,1,rep,name=changed,proto3" json:"changed,omitempty"`                               // what is (or would be) in force that was not before
 	NeedsRestart  []string               `protobuf:"bytes,2,rep,name=needs_restart,json=needsRestart,proto3" json:"needs_restart,omitempty"` // keys that differ but are taken only by a new start
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1035,8 +1043,9 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x12&\n" +
 	"\x0fstarted_unix_ms\x18\x03 \x01(\x03R\rstartedUnixMs\x12\x1c\n" +
 	"\tlistening\x18\x04 \x03(\tR\tlistening\x12\x1a\n" +
-	"\bdraining\x18\x05 \x01(\bR\bdraining\"\x0f\n" +
-	"\rReloadRequest\"O\n" +
+	"\bdraining\x18\x05 \x01(\bR\bdraining\"(\n" +
+	"\rReloadRequest\x12\x17\n" +
+	"\awhat_if\x18\x01 \x01(\bR\x06whatIf\"O\n" +
 	"\x0eReloadResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x03(\tR\achanged\x12#\n" +
 	"\rneeds_restart\x18\x02 \x03(\tR\fneedsRestart\"g\n" +
