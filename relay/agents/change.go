@@ -287,6 +287,11 @@ func (q *SetRequest) apply(e *Entry) (err error) {
 // a new program, or where none runs, one that is started for it.
 func (h *Host) try(ctx context.Context, a *Agent, s *spec, newProgram bool) error {
 	inst := a.sup.Load().cur.Load()
+	if !newProgram && inst == nil {
+		if err := checkPinned(s.Name, s.Path, s.SHA256); err != nil {
+			return fmt.Errorf("agent %s: %w", s.Name, err)
+		}
+	}
 	if newProgram || inst == nil {
 		return h.shop.probe(ctx, s, a.log)
 	}

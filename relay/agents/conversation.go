@@ -25,7 +25,10 @@ type Conversation struct {
 	stream  *stream // nil between streams
 	shown   shown   // on stream
 	resumed bool    // the session has been on another stream
+	fresh   bool    // the next stream is to be a new one
 	heard   bool    // the agent has been told something of the session and lived
+	sent    bool    // something of the event in hand
+	message string  // id of the transaction that sup was chosen for
 	pending []event.Event
 
 	poisoned bool
@@ -40,12 +43,18 @@ type Conversation struct {
 // the events are shown again to another process where one dies. The error is one of
 // event.Err…, wrapped; ctx ending gives ctx's error.
 func (c *Conversation) Decide(ctx context.Context, events []event.Event, state *event.State, limit time.Duration) (event.Verdict, error) {
-	s := c.current()
+	s := c.current(state)
 	last := &events[len(events)-1]
+	if before := events[:len(events)-1]; len(before) > 0 {
+		if kept := c.passing(before, state); len(kept) < len(before) {
+			events = append(kept, *last)
+		}
+	}
 	if c.isPoison(state) {
 		return event.Verdict{}, c.failed(last, fmt.Errorf("%w: it did before", event.ErrPoison))
 	}
 	s.stats.calls.Add(1)
+	c.sent = false
 	c.watch(ctx)
 	v, err := c.decide(ctx, events, state, time.Now().Add(limit))
 	if err == nil {
@@ -53,6 +62,9 @@ func (c *Conversation) Decide(ctx context.Context, events []event.Event, state *
 	}
 	if ctx.Err() != nil {
 		return event.Verdict{}, ctx.Err()
+	}
+	if !c.sent {
+		c.keep(events[:len(events)-1])
 	}
 	return event.Verdict{}, c.failed(last, err)
 }
@@ -77,9 +89,10 @@ func (c *Conversation) decide(ctx context.Context, events []event.Event, state *
 		v, err := c.ask(ctx, inst, events, state, deadline)
 		inst.leave()
 		switch {
-		case errors.Is(err, errStale):
+		case errors.Is(err, errStale): // which shows the event again once, not on one kept stream after the other
+			c.fresh = true
 		case errors.Is(err, errGone) && errors.Is(inst.cause, errSilenced):
-			return v, event.ErrDetached
+			return v, c.sup.ended()
 		case errors.Is(err, errGone) && errors.Is(inst.cause, errRetired): // its successor is asked
 		case errors.Is(err, errGone):
 			return c.retry(ctx, events, state, deadline)
@@ -106,6 +119,7 @@ func (c *Conversation) ask(ctx context.Context, inst *instance, events []event.E
 	}
 	left = max(time.Until(deadline), time.Millisecond)
 	s.arm(left)
+	c.sent = true
 	err = s.show(c, events, state, left)
 	var v event.Verdict
 	if err == nil {
@@ -134,8 +148,9 @@ func (c *Conversation) use(ctx context.Context, inst *instance, left time.Durati
 	}
 	if c.stream == nil {
 		timer := time.NewTimer(left)
-		s, err := inst.take(ctx, timer.C)
+		s, err := inst.take(ctx, timer.C, c.fresh)
 		timer.Stop()
+		c.fresh = false
 		if err != nil {
 			return nil, err
 		}
@@ -207,7 +222,7 @@ func (c *Conversation) Notify(events []event.Event, state *event.State) {
 	if len(events) == 0 || c.isPoison(state) {
 		return
 	}
-	inst := c.current().cur.Load()
+	inst := c.current(state).cur.Load()
 	if inst == nil || !inst.enter() {
 		c.keep(events)
 		return
@@ -231,7 +246,7 @@ func (c *Conversation) Notify(events []event.Event, state *event.State) {
 }
 
 func (c *Conversation) passing(events []event.Event, state *event.State) []event.Event {
-	inst := c.current().cur.Load()
+	inst := c.current(state).cur.Load()
 	if inst == nil {
 		return events
 	}
@@ -265,7 +280,7 @@ func (c *Conversation) End(events []event.Event, state *event.State, reason even
 		return
 	}
 	events = c.passing(events, state)
-	inst := c.current().cur.Load()
+	inst := c.current(state).cur.Load()
 	if inst == nil || !inst.enter() {
 		return
 	}
@@ -375,13 +390,15 @@ func messageID(state *event.State) string {
 }
 
 // current returns the supervisor in charge: an agent that was disabled and enabled again in
-// mid-session has another one.
-func (c *Conversation) current() *supervisor {
-	if now := c.agent.sup.Load(); now != nil && now != c.sup && c.sup.isOver() {
+// mid-session has another one. A transaction keeps the one it began with while that lives.
+func (c *Conversation) current(state *event.State) *supervisor {
+	id := messageID(state)
+	if now := c.agent.sup.Load(); now != c.sup && (id != c.message || c.sup.isOver()) {
 		c.sup.open.Add(-1)
 		now.open.Add(1)
 		c.drop()
 		c.sup = now
 	}
+	c.message = id
 	return c.sup
 }

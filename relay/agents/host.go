@@ -105,7 +105,7 @@ func (h *Host) Start() {
 	}
 	for _, a := range h.list() {
 		e := a.entry.Load()
-		if !e.Enabled {
+		if !e.Enabled || !a.sup.Load().isOver() {
 			continue
 		}
 		if !h.serves(e.Service) {
@@ -165,7 +165,11 @@ func (h *Host) Close() error {
 	h.closed = true
 	var all sync.WaitGroup
 	for _, a := range h.list() {
-		all.Go(func() { a.sup.Load().halt(politeTime) })
+		all.Go(func() {
+			v := a.sup.Load()
+			v.down.Store(true)
+			v.halt(politeTime)
+		})
 	}
 	all.Wait()
 	h.ending.Wait()

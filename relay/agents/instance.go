@@ -53,10 +53,9 @@ type instance struct {
 	cause  error // after gone
 	lost   int64 // after gone: calls that were in flight
 
-	answered  atomic.Bool // it has given a verdict
-	restartMe atomic.Bool
-	degraded  atomic.Bool
-	beats     atomic.Uint64
+	answered atomic.Bool // it has given a verdict
+	degraded atomic.Bool
+	beats    atomic.Uint64
 
 	deciding atomic.Int64 // Invariant: calls in flight, while not retiring or until idle.
 	retiring atomic.Bool

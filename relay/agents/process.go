@@ -41,7 +41,20 @@ type workshop struct {
 	stateDir string // absolute
 	sockets  string // directory of the processes' own directories; mode 0700
 	serial   atomic.Uint64
-	running  sync.WaitGroup // processes that are not wholly gone
+
+	mu      sync.Mutex
+	over    bool           // Invariant: nothing is added to running any more.
+	running sync.WaitGroup // processes that are not wholly gone
+}
+
+// enter counts a process that is about to be started; it reports false where it is too late.
+func (w *workshop) enter() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.running.Add(1)
+	}
+	return !w.over
 }
 
 // maxSocketPath is less than sun_path takes (108 with its NUL).
@@ -72,6 +85,9 @@ func newWorkshop(stateDir string, log *slog.Logger) (*workshop, error) {
 
 // close waits until all processes are gone and removes what they lived in.
 func (w *workshop) close() error {
+	w.mu.Lock()
+	w.over = true
+	w.mu.Unlock()
 	w.running.Wait()
 	w.forker.close()
 	return os.RemoveAll(w.sockets)
@@ -90,14 +106,17 @@ type process struct {
 // start runs the program and does the handshake. Each start needs a plugin.Client of its
 // own: one that was started or has failed cannot be used again.
 func (w *workshop) start(ctx context.Context, name, home, path string, log *slog.Logger) (*process, error) {
+	if !w.enter() {
+		return nil, errors.New("the relay is going down")
+	}
 	dir := filepath.Join(w.sockets, strconv.FormatUint(w.serial.Add(1), 10))
 	p := &process{dir: dir}
 	for _, d := range []string{dir, p.scratch(), home} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
+			w.running.Done()
 			return nil, fmt.Errorf("agent %s: %w", name, err)
 		}
 	}
-	w.running.Add(1)
 	p.ended = func() {
 		if err := os.RemoveAll(dir); err != nil {
 			w.log.Warn("directory of an ended agent stays", "agent", name, "error", err)

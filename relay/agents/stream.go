@@ -52,9 +52,9 @@ type stream struct {
 	in      agentv1.AgentFrame
 }
 
-// take returns a stream of the instance: a kept one, or a new one. It waits, until stop, for
+// take returns a stream of the instance: a kept one, or, if none is there or fresh, a new one. It waits, until stop, for
 // one of the sessions that the agent takes at the same time.
-func (i *instance) take(ctx context.Context, stop <-chan time.Time) (*stream, error) {
+func (i *instance) take(ctx context.Context, stop <-chan time.Time, fresh bool) (*stream, error) {
 	if i.slots != nil {
 		select {
 		case i.slots <- struct{}{}:
@@ -71,7 +71,7 @@ func (i *instance) take(ctx context.Context, stop <-chan time.Time) (*stream, er
 		}
 	}
 	i.mu.Lock()
-	if n := len(i.free); n > 0 {
+	if n := len(i.free); n > 0 && !fresh {
 		s := i.free[n-1]
 		i.free[n-1], i.free = nil, i.free[:n-1]
 		i.mu.Unlock()

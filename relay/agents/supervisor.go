@@ -17,6 +17,10 @@ import (
 // retireTime is how long a process that was replaced may finish what it has in flight.
 const retireTime = 30 * time.Second
 
+// renewPause is the least time between two restarts of a process that lives but does not
+// behave: a message that makes it break the contract can come any number of times.
+const renewPause = 10 * time.Second
+
 // The states of an enabled agent, as get-agent shows them.
 const (
 	stateStarting   = "starting"
@@ -40,6 +44,7 @@ type supervisor struct {
 	stop context.CancelFunc
 	done chan struct{} // closed when run has returned
 	cut  atomic.Bool   // stopped without mercy
+	down atomic.Bool   // stopped because the relay ends
 
 	cur  atomic.Pointer[instance] // nil while there is none
 	open atomic.Int64             // conversations
@@ -55,6 +60,7 @@ type supervisor struct {
 	breaker  breaker
 	faults   []time.Time          // protocol faults of the last minute
 	renewing bool                 // a successor is being started
+	renewed  time.Time            // when the last one was
 	bound    []event.Subscription // of the last instance; nil: there was none
 
 	trial trial
@@ -160,13 +166,27 @@ func (v *supervisor) subscriptions() []event.Subscription {
 // the agent wants a new process for that, it gets one. With none running the spec is for the
 // next.
 func (v *supervisor) reconfigure(ctx context.Context, s *spec, home string) error {
-	inst := v.cur.Load()
-	if inst == nil || !inst.enter() {
+	for {
 		v.mu.Lock()
-		v.spec = s
+		inst := v.cur.Load()
+		if inst == nil {
+			v.spec = s // one that is just being started with the old spec is given up for it
+			v.mu.Unlock()
+			v.wake()
+			return nil
+		}
 		v.mu.Unlock()
-		v.wake()
-		return nil
+		if told, err := v.tell(ctx, inst, s, home); told || err != nil {
+			return err
+		}
+	}
+}
+
+// tell configures the instance anew. It reports false where that is not the current one any
+// more: its successor was started with the old spec.
+func (v *supervisor) tell(ctx context.Context, inst *instance, s *spec, home string) (bool, error) {
+	if !inst.enter() {
+		return false, nil
 	}
 	defer inst.leave()
 	scratch := ""
@@ -175,25 +195,29 @@ func (v *supervisor) reconfigure(ctx context.Context, s *spec, home string) erro
 	}
 	_, restart, err := s.configure(ctx, inst, s.request(inst.generation, scratch, true, home))
 	if err != nil {
-		return err
+		return false, err
 	}
 	if restart {
-		return v.swap(ctx, s)
+		return true, v.swap(ctx, s)
 	}
 	t, restart, err := s.configure(ctx, inst, s.request(inst.generation, scratch, false, home))
 	if err != nil {
-		return err
+		return false, err
 	}
 	if restart {
-		return v.swap(ctx, s)
+		return true, v.swap(ctx, s)
+	}
+	v.mu.Lock()
+	if v.cur.Load() != inst {
+		v.mu.Unlock()
+		return false, nil
 	}
 	inst.terms.Store(t)
-	v.mu.Lock()
 	v.spec = s
 	v.mu.Unlock()
 	v.rebind(t, s)
 	v.log.Info("agent configured anew", "pid", inst.pid)
-	return nil
+	return true, nil
 }
 
 // setState is called with v.mu held.
@@ -282,7 +306,7 @@ func (v *supervisor) await(ctx context.Context, deadline time.Time) (*instance, 
 		case inst != nil && inst.usable():
 			return inst, nil
 		case v.isOver():
-			return nil, event.ErrDetached
+			return nil, v.ended()
 		case state == stateFailed, state == stateBackingOff && retryAt.After(deadline):
 			return nil, fmt.Errorf("%w: %s", event.ErrUnavailable, problem)
 		}
@@ -293,7 +317,7 @@ func (v *supervisor) await(ctx context.Context, deadline time.Time) (*instance, 
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-v.done:
-			return nil, event.ErrDetached
+			return nil, v.ended()
 		}
 	}
 }
@@ -306,6 +330,15 @@ func (v *supervisor) isOver() bool {
 	default:
 		return v.cut.Load()
 	}
+}
+
+// ended is why the supervisor has no instance any more. Mail does without an agent that was
+// disabled, but not without one that goes with the relay.
+func (v *supervisor) ended() error {
+	if v.down.Load() {
+		return fmt.Errorf("%w: the relay is going down", event.ErrUnavailable)
+	}
+	return event.ErrDetached
 }
 
 // swap starts an instance of another spec beside the current one and puts it in its place.
@@ -321,8 +354,15 @@ func (v *supervisor) swap(ctx context.Context, s *spec) error {
 		inst.stop()
 		return fmt.Errorf("agent %s: stopped meanwhile", s.Name)
 	}
-	old := v.adopt(inst, s)
 	v.breaker = breaker{}
+	v.succeed(inst, s)
+	return nil
+}
+
+// succeed puts inst in the place of the current instance, which finishes what it has in
+// flight. v.mu is held and released.
+func (v *supervisor) succeed(inst *instance, s *spec) {
+	old := v.adopt(inst, s)
 	v.mu.Unlock()
 	v.wake()
 	v.rebind(inst.terms.Load(), s)
@@ -330,7 +370,6 @@ func (v *supervisor) swap(ctx context.Context, s *spec) error {
 		v.log.Info("agent swapped", "pid", inst.pid, "old_pid", old.pid)
 		go old.retire(retireTime)
 	}
-	return nil
 }
 
 func (v *supervisor) wake() {
@@ -340,24 +379,35 @@ func (v *supervisor) wake() {
 	}
 }
 
-// renew puts a new process of the same spec in the place of one that does not behave.
+// renew puts a new process of the same spec in the place of one that does not behave, unless
+// that was done a moment ago.
 func (v *supervisor) renew(inst *instance, why string) {
 	v.mu.Lock()
-	busy := v.renewing || v.cur.Load() != inst
-	v.renewing = v.renewing || !busy
+	busy := v.renewing || v.cur.Load() != inst || time.Since(v.renewed) < renewPause
 	spec := v.spec
+	if !busy {
+		v.renewing, v.renewed, v.faults = true, time.Now(), nil
+	}
 	v.mu.Unlock()
 	if busy {
 		return
 	}
 	v.log.Warn("agent is restarted", "pid", inst.pid, "why", why)
 	go func() {
-		err := v.swap(v.ctx, spec)
+		next, err := v.launch(v.ctx, spec, v.gen.Add(1))
 		v.mu.Lock()
 		v.renewing = false
-		v.mu.Unlock()
-		if err != nil && v.ctx.Err() == nil {
+		stands := v.ctx.Err() == nil && v.cur.Load() == inst && v.spec == spec
+		switch {
+		case err == nil && stands:
+			v.succeed(next, spec)
+			return
+		case err != nil && stands:
 			v.log.Error("agent is not restarted", "error", err)
+		}
+		v.mu.Unlock()
+		if err == nil {
+			next.stop() // the operator was faster, or a crash
 		}
 	}()
 }
@@ -372,9 +422,6 @@ func (v *supervisor) failure(err error) {
 	v.mu.Lock()
 	v.faults = append(recent(v.faults, now), now)
 	often := len(v.faults) >= 2
-	if often {
-		v.faults = nil
-	}
 	v.problem = oneLine(err.Error(), 300)
 	v.mu.Unlock()
 	if inst := v.cur.Load(); often && inst != nil {
@@ -386,9 +433,7 @@ func (v *supervisor) failure(err error) {
 func (v *supervisor) heard(inst *instance, s *agentv1.AgentStatus) {
 	switch s.State {
 	case agentv1.AgentStatus_STATE_RESTART_ME:
-		if inst.restartMe.CompareAndSwap(false, true) {
-			go v.renew(inst, "it asked for it: "+oneLine(s.Detail, 200))
-		}
+		v.renew(inst, "it asked for it: "+oneLine(s.Detail, 200)) // it says so again until it is done
 	case agentv1.AgentStatus_STATE_DEGRADED, agentv1.AgentStatus_STATE_READY:
 		if now := s.State == agentv1.AgentStatus_STATE_DEGRADED; now || inst.degraded.Load() {
 			v.degrade(inst, now, oneLine(s.Detail, 200))
@@ -423,6 +468,7 @@ func (v *supervisor) drain(ctx context.Context, patience time.Duration) {
 		case <-tick.C:
 			continue
 		case <-ctx.Done():
+			v.down.Store(true)
 		case <-v.ctx.Done():
 		case <-timer.C:
 		}

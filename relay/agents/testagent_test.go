@@ -255,6 +255,7 @@ func (s *testService) judge(stream grpc.BidiStreamingServer[agentv1.HostFrame, a
 	case "twice":
 		all = append(all, v)
 	case "ends":
+		fmt.Fprintln(os.Stderr, "shown and ended")
 		return nil
 	case "unknown":
 		v.Action = 77

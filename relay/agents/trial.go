@@ -50,11 +50,12 @@ func (c *Conversation) retry(ctx context.Context, events []event.Event, state *e
 		c.drop() // the session goes on with the replacement
 		switch {
 		case errors.Is(err, errStale):
+			c.fresh = true
 			continue
 		case !errors.Is(err, errGone):
 			return verdict, err
 		case errors.Is(inst.cause, errSilenced):
-			return verdict, event.ErrDetached
+			return verdict, v.ended()
 		}
 		v.trial.bury(inst)
 		c.markPoison(state)
@@ -77,7 +78,7 @@ func (v *supervisor) spare(ctx context.Context, deadline time.Time) (*instance, 
 		inst, over := t.spare, t.over
 		t.mu.Unlock()
 		if over {
-			return nil, event.ErrDetached
+			return nil, v.ended()
 		}
 		if inst != nil && inst.usable() {
 			return inst, nil
@@ -101,7 +102,7 @@ func (v *supervisor) spare(ctx context.Context, deadline time.Time) (*instance, 
 		case <-time.After(startPause):
 		case <-ctx.Done():
 			if v.ctx.Err() != nil {
-				return nil, event.ErrDetached
+				return nil, v.ended()
 			}
 			return nil, fmt.Errorf("%w: %w", event.ErrUnavailable, err)
 		}

@@ -1,0 +1,119 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"example.org/relay/relay/event"
+	"example.org/relay/relay/mail"
+)
+
+func begin(state *event.State, id string) {
+	state.Envelope = &mail.Envelope{ID: id}
+	state.EnvelopeRevision++
+}
+
+func TestAgentEnabledAgainServesTheNextTransactionOfAnOldSession(t *testing.T) {
+	r := newRig(t)
+	c, state := r.enabled(t, "good").Open("s"), newState("s")
+	defer c.End(nil, state, event.DisconnectQuit)
+	begin(state, "m1")
+	if _, err := mailFrom(t, c, state, 1, "a", 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	old := r.pid(t, "good")
+	if _, _, err := r.Disable(t.Context(), Target{Name: "good"}, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := r.Enable(t.Context(), Target{Name: "good"}); err != nil {
+		t.Fatal(err)
+	}
+	for i, tt := range []struct {
+		message string
+		pid     int
+	}{{"m1", old}, {"m2", r.pid(t, "good")}} {
+		if tt.message == "m2" {
+			begin(state, tt.message)
+		}
+		v, err := mailFrom(t, c, state, uint32(2+i), "a", 5*time.Second)
+		if err != nil || !strings.Contains(v.Reason, fmt.Sprintf("pid=%d", tt.pid)) {
+			t.Errorf("%s: %q, %v, want process %d", tt.message, v.Reason, err, tt.pid)
+		}
+	}
+	eventually(t, "the end of the old process", func() bool { return !alive(old) })
+}
+
+func TestEventThatEndsStreamsIsShownTwiceAtMost(t *testing.T) {
+	r := newRig(t)
+	a := r.enabled(t, "good")
+	state := newState("s")
+	var open []*Conversation
+	for range 10 {
+		c := a.Open("s")
+		if _, err := mailFrom(t, c, state, 1, "a", 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c)
+	}
+	for _, c := range open {
+		c.End(nil, state, event.DisconnectQuit)
+	}
+	c := a.Open("s")
+	if _, err := mailFrom(t, c, state, 1, "ends", 5*time.Second); !errors.Is(err, event.ErrProtocol) {
+		t.Errorf("error %v", err)
+	}
+	c.End(nil, state, event.DisconnectQuit)
+	if err := r.Close(); err != nil { // all it wrote is in the log then
+		t.Fatal(err)
+	}
+	if n := strings.Count(r.log.String(), "shown and ended"); n != 2 {
+		t.Errorf("shown %d times", n)
+	}
+}
+
+func TestWatchedEventIsNotLostWithAnEventThatWasNotShown(t *testing.T) {
+	r := newRig(t)
+	a := r.enabled(t, "onesession")
+	busy, state := a.Open("busy"), newState("s")
+	if _, err := mailFrom(t, busy, state, 1, "a", 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	c := a.Open("s")
+	events := []event.Event{
+		{Seq: 1, Kind: event.RsetCommand, Notify: true},
+		{Seq: 2, Kind: event.MailCommand, From: mail.Path{Local: "a", Domain: "example.org"}},
+	}
+	if _, err := c.Decide(context.Background(), events, state, 20*time.Millisecond); !errors.Is(err, event.ErrOverloaded) {
+		t.Errorf("error %v", err)
+	}
+	busy.End(nil, state, event.DisconnectQuit)
+	if v, err := mailFrom(t, c, state, 3, "a", 5*time.Second); err != nil || !strings.Contains(v.Reason, "events=2 ") {
+		t.Errorf("%q, %v", v.Reason, err)
+	}
+	c.End(nil, state, event.DisconnectQuit)
+}
+
+func TestNewSettingsDoNotStartAProgramThatHasChanged(t *testing.T) {
+	r := newRig(t)
+	r.install(t, "good", "good")
+	path := r.registry.Entries()[0].Path
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, []byte("#!/bin/sh\ntouch "+path+".ran\n"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	settings := `{"x":1}`
+	_, _, err := r.Set(t.Context(), SetRequest{Target: Target{Name: "good"}, Settings: &settings})
+	if err == nil || !strings.Contains(err.Error(), "has changed since it was installed") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(path + ".ran"); err == nil {
+		t.Error("it was run")
+	}
+	if e := r.registry.Entries()[0]; e.Settings != "" {
+		t.Errorf("settings %s", e.Settings)
+	}
+}
