@@ -251,11 +251,18 @@ func (h *Host) Set(ctx context.Context, q SetRequest) (Info, []string, error) {
 	return a.info(e, priority(entries, e)), notes, nil
 }
 
+func checkTimeout(d time.Duration) error {
+	if d < 0 || d > maxTimeout {
+		return fmt.Errorf("timeout %s: must be from 0s, the default, to %s", d, maxTimeout)
+	}
+	return nil
+}
+
 // apply puts what is asked for into the entry.
 func (q *SetRequest) apply(e *Entry) (err error) {
 	if q.Timeout != nil {
-		if *q.Timeout < 0 || *q.Timeout > maxTimeout {
-			return fmt.Errorf("timeout %s: must be from 0s, the default, to %s", *q.Timeout, maxTimeout)
+		if err := checkTimeout(*q.Timeout); err != nil {
+			return err
 		}
 		e.Timeout = *q.Timeout
 	}

@@ -2,6 +2,7 @@ package agents
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -68,10 +69,10 @@ func newWorkshop(stateDir string, log *slog.Logger) (*workshop, error) {
 	const inside = "/1234567/plugin1234567890"
 	if len(w.sockets)+len(inside) > maxSocketPath {
 		base := os.Getenv("XDG_RUNTIME_DIR")
-		if base == "" || len(base)+len("/relay-1234567890")+len(inside) > maxSocketPath {
+		if base == "" || len(base)+len("/relay-1234567890abcdef")+len(inside) > maxSocketPath {
 			base = os.TempDir()
 		}
-		dir, err := os.MkdirTemp(base, "relay-")
+		dir, err := elsewhere(base, stateDir)
 		if err != nil {
 			return nil, fmt.Errorf("directory for agents' sockets: %w", err)
 		}
@@ -81,6 +82,18 @@ func newWorkshop(stateDir string, log *slog.Logger) (*workshop, error) {
 	}
 	w.forker = newForker()
 	return w, nil
+}
+
+// elsewhere makes a directory in base that has its name from the state directory, so that the
+// next host finds what a killed one has left. Where the name is somebody else's, who may
+// write to base too, it gets another.
+func elsewhere(base, stateDir string) (string, error) {
+	name := fmt.Sprintf("relay-%.8x", sha256.Sum256([]byte(stateDir)))
+	dir := filepath.Join(base, name)
+	if errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)) == nil {
+		return dir, nil
+	}
+	return os.MkdirTemp(base, "relay-")
 }
 
 // close waits until all processes are gone and removes what they lived in.

@@ -95,12 +95,15 @@ func (r *Registry) Entries() []Entry { return slices.Clone(r.entries) }
 
 // replace writes the list, durably, and then takes it.
 func (r *Registry) replace(entries []Entry) error {
-	slices.SortStableFunc(entries, func(a, b Entry) int { return strings.Compare(string(a.Service), string(b.Service)) })
+	byService(entries)
 	var b bytes.Buffer
 	b.WriteString(registryHead)
 	file := fileOf(entries)
 	if err := toml.NewEncoder(&b).Encode(file); err != nil {
 		return fmt.Errorf("%s: %w", registryFile, err)
+	}
+	if b.Len() > maxRegistry {
+		return fmt.Errorf("%s: %d octets with the settings of all agents, at most %d can be kept", registryFile, b.Len(), maxRegistry)
 	}
 	if err := renameio.WriteFile(filepath.Join(r.dir, registryFile), b.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("%s: %w", registryFile, err)
@@ -110,6 +113,10 @@ func (r *Registry) replace(entries []Entry) error {
 	}
 	r.entries = entries
 	return nil
+}
+
+func byService(entries []Entry) {
+	slices.SortStableFunc(entries, func(a, b Entry) int { return strings.Compare(string(a.Service), string(b.Service)) })
 }
 
 // syncDir makes a rename in the directory durable.

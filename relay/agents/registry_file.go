@@ -94,6 +94,7 @@ func decodeRegistry(data []byte) ([]Entry, error) {
 		}
 		entries = append(entries, e)
 	}
+	byService(entries)
 	return entries, nil
 }
 
@@ -118,6 +119,9 @@ func (a fileAgent) entry() (Entry, error) {
 	}
 	if a.Timeout != "" {
 		if e.Timeout, err = time.ParseDuration(a.Timeout); err != nil {
+			return e, err
+		}
+		if err := checkTimeout(e.Timeout); err != nil {
 			return e, err
 		}
 	}

@@ -108,6 +108,8 @@ func TestDamagedRegistryIsRefused(t *testing.T) {
 		"policy":          "format = 1\n[[agent]]\nname='a'\nservice='Hub'\non_failure='panic'\n",
 		"settings":        "format = 1\n[[agent]]\nname='a'\nservice='Hub'\nsettings='{'\n",
 		"timeout":         "format = 1\n[[agent]]\nname='a'\nservice='Hub'\ntimeout='5'\n",
+		"timeout (2)":     "format = 1\n[[agent]]\nname='a'\nservice='Hub'\ntimeout='-5s'\n",
+		"timeout (3)":     "format = 1\n[[agent]]\nname='a'\nservice='Hub'\ntimeout='1h'\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -123,6 +125,36 @@ func TestDamagedRegistryIsRefused(t *testing.T) {
 			}
 			openRegistry(t, dir)
 		})
+	}
+}
+
+func TestRegistryOrderedByHandIsByService(t *testing.T) {
+	text := "format = 1\n"
+	for _, a := range []string{"name='h1'\nservice='Hub'", "name='f1'\nservice='FrontEnd'", "name='h2'\nservice='Hub'", "name='f2'\nservice='FrontEnd'"} {
+		text += "[[agent]]\n" + a + "\n"
+	}
+	entries, err := decodeRegistry([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	for _, e := range entries {
+		got += e.Name + " "
+	}
+	if got != "f1 f2 h1 h2 " {
+		t.Errorf("order %s", got)
+	}
+}
+
+func TestRegistryTooLargeToBeReadIsNotWritten(t *testing.T) {
+	r := openRegistry(t, t.TempDir())
+	entries := sample()
+	entries[0].Settings = `"` + strings.Repeat("x", maxRegistry) + `"`
+	if err := r.replace(entries); err == nil || len(r.entries) != 0 {
+		t.Errorf("%d entries, %v", len(r.entries), err)
+	}
+	if err := r.load(); err != nil {
+		t.Error(err)
 	}
 }
 
