@@ -135,12 +135,12 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	r.agents.Start() // before the first command may change any
+	r.rebuild(r.pipeline.Role)
 	ended := make(chan error, 1)
 	go func() { ended <- control.Serve(stop, ctl, r, r.log) }()
 	defer func() { cancel(); <-ended }()
 
-	r.agents.Start()
-	r.rebuild(r.pipeline.Role)
 	for _, what := range r.cfg.NotInForce() {
 		r.log.Warn("not in force in this version", "what", what)
 	}

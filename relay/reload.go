@@ -35,6 +35,10 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 	if err != nil {
 		return nil, err
 	}
+	if err := r.agents.Check(ctx, agentDefaults(cfg)); err != nil {
+		closeFresh(listeners, r.listeners)
+		return nil, err
+	}
 	response := &controlv1.ReloadResponse{Changed: changes(r.cfg, cfg)}
 	if cfg.StateDir != r.cfg.StateDir {
 		response.NeedsRestart = append(response.NeedsRestart, "state_dir")
@@ -46,8 +50,8 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 	r.tls.current.Store(cert)
 	r.pipeline.SetDomains(cfg.Domains())
 	if err := r.agents.Update(ctx, agentDefaults(cfg)); err != nil {
-		// The agents are the operator's next step; the configuration itself is good.
-		r.log.Error("agents go on with their old settings", "cause", err)
+		// They have been asked before: what is left is one that hangs or has just died.
+		r.log.Error("agents not told of the new configuration", "cause", err)
 	}
 	oldHop := r.hop
 	if !reflect.DeepEqual(hopConfig(r.cfg), hopConfig(cfg)) {

@@ -76,7 +76,7 @@ func (c *conversation) hear() error {
 	return nil
 }
 
-// begin takes the newest agent value for the session, to its end.
+// begin takes the newest agent value for the session, to the end of its first transaction.
 func (c *conversation) begin(start *agentv1.SessionStart) {
 	c.agent = c.service.current.Load()
 	c.session = &Session{id: start.SessionId, agent: c.agent.name, resumed: start.Resumed, turn: 1}
@@ -158,7 +158,7 @@ func (c *conversation) handle(events []*agentv1.Event, timeout uint32) error {
 		ctx = d
 	}
 	for _, e := range events {
-		c.session.take(e)
+		c.take(e)
 		if e.Notify {
 			c.notify(ctx, e)
 		} else {
@@ -166,6 +166,15 @@ func (c *conversation) handle(events []*agentv1.Event, timeout uint32) error {
 		}
 	}
 	return nil
+}
+
+// take brings the session up to an event. With another transaction comes the newest agent
+// value: a client may keep its session for hours, new settings are for the next message.
+func (c *conversation) take(e *agentv1.Event) {
+	before := c.session.message
+	if c.session.take(e); c.session.message != before {
+		c.agent = c.service.current.Load()
+	}
 }
 
 // handlerOf returns the handler for an event; one without a call for those not bound.

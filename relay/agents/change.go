@@ -85,16 +85,16 @@ func (h *Host) Enable(ctx context.Context, t Target) (Info, []string, error) {
 		return Info{}, nil, fmt.Errorf("agent %s: %w", e.Name, err)
 	}
 	e.Enabled = true
+	if t.WhatIf {
+		return a.info(e, priority(entries, e)), nil, h.rehearse(ctx, a, h.spec(*e))
+	}
 	v := a.supervisor(h.spec(*e))
 	inst, err := v.launch(ctx, v.spec, a.gen.Add(1))
 	if err != nil {
 		return Info{}, nil, err
 	}
-	if t.WhatIf || h.options.Offline {
+	if h.options.Offline {
 		inst.stop()
-	}
-	if t.WhatIf {
-		return a.info(e, priority(entries, e)), nil, nil
 	}
 	if err := h.registry.replace(entries); err != nil {
 		inst.stop()
@@ -111,6 +111,14 @@ func (h *Host) Enable(ctx context.Context, t Target) (Info, []string, error) {
 	h.sync()
 	h.onChange(e.Service)
 	return a.info(e, priority(entries, e)), nil, nil
+}
+
+// rehearse starts the installed program, asks it whether it takes its settings, and ends it.
+func (h *Host) rehearse(ctx context.Context, a *Agent, s *spec) error {
+	if err := checkPinned(s.Name, s.Path, s.SHA256); err != nil {
+		return fmt.Errorf("agent %s: %w", s.Name, err)
+	}
+	return h.shop.probe(ctx, s, a.log)
 }
 
 // Disable takes the agent out of the transactions that begin from then on; running ones keep
@@ -294,13 +302,11 @@ func (q *SetRequest) apply(e *Entry) (err error) {
 // a new program, or where none runs, one that is started for it.
 func (h *Host) try(ctx context.Context, a *Agent, s *spec, newProgram bool) error {
 	inst := a.sup.Load().cur.Load()
-	if !newProgram && inst == nil {
-		if err := checkPinned(s.Name, s.Path, s.SHA256); err != nil {
-			return fmt.Errorf("agent %s: %w", s.Name, err)
-		}
-	}
-	if newProgram || inst == nil {
+	switch {
+	case newProgram:
 		return h.shop.probe(ctx, s, a.log)
+	case inst == nil:
+		return h.rehearse(ctx, a, s)
 	}
 	_, _, err := s.configure(ctx, inst, s.request(inst.generation, "", true, h.shop.home(&s.Entry)))
 	return err

@@ -129,6 +129,39 @@ func (h *Host) Enabled(role event.Role) []*Agent {
 	return all
 }
 
+// Check asks the running agents whether they would take new defaults, and names those that
+// refuse. One that does not answer refuses nothing.
+func (h *Host) Check(ctx context.Context, d Defaults) error {
+	ctx, done, err := h.operation(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if !h.differs(d) {
+		return nil
+	}
+	var problems []error
+	for _, a := range h.list() {
+		inst := a.sup.Load().cur.Load()
+		if inst == nil {
+			continue
+		}
+		s := h.spec(*a.entry.Load())
+		s.hostname, s.domains = d.Hostname, d.Domains
+		_, _, err := s.configure(ctx, inst, s.request(inst.generation, "", true, h.shop.home(&s.Entry)))
+		if refused := (FieldErrors)(nil); errors.As(err, &refused) {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// differs reports whether defaults that agents are told have changed.
+func (h *Host) differs(d Defaults) bool {
+	old := h.defaults.Load()
+	return old.Hostname != d.Hostname || !slices.Equal(old.Domains, d.Domains)
+}
+
 // Update takes new defaults over: running agents are told the accepted domains. An agent that
 // refuses them goes on with the old ones and is named in the error.
 func (h *Host) Update(ctx context.Context, d Defaults) error {
@@ -137,12 +170,11 @@ func (h *Host) Update(ctx context.Context, d Defaults) error {
 		return err
 	}
 	defer done()
-	old := *h.defaults.Load()
+	tell := h.differs(d)
 	h.setDefaults(d)
-	told := old.Hostname == d.Hostname && slices.Equal(old.Domains, d.Domains)
 	var problems []error
 	for _, a := range h.list() {
-		if e := a.entry.Load(); e.Enabled && !told && !h.options.Offline && h.serves(e.Service) {
+		if e := a.entry.Load(); e.Enabled && tell && !h.options.Offline && h.serves(e.Service) {
 			problems = append(problems, a.sup.Load().reconfigure(ctx, h.spec(*e), h.shop.home(e)))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,8 +127,11 @@ func (s *testService) Describe(context.Context, *agentv1.DescribeRequest) (*agen
 }
 
 func (s *testService) Configure(_ context.Context, q *agentv1.ConfigureRequest) (*agentv1.ConfigureResponse, error) {
+	if !q.ValidateOnly {
+		fmt.Fprintln(os.Stderr, "configured for good")
+	}
 	r := &agentv1.ConfigureResponse{AgentVersion: "1.0", Subscriptions: s.subs(), Capabilities: q.Capabilities}
-	if strings.Contains(string(q.Settings), "bad") {
+	if strings.Contains(string(q.Settings), "bad") || slices.Contains(q.AcceptedDomains, "bad.example") {
 		r.Errors = []*agentv1.FieldError{{Field: "separator", Problem: "must be one character"}}
 	}
 	if s.how == "plain" {

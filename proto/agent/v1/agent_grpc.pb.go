@@ -49,7 +49,8 @@ type AgentServiceClient interface {
 	// Configure, on a process that may be ended right after. Must have no side effects.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	// Once after the handshake, before any session, and again on each change of the agent's
-	// settings, grants or accepted domains. Idempotent. With validate_only set nothing is
+	// settings, grants or accepted domains. Idempotent. What changed is for the transactions
+	// that begin from then on, in sessions that go on too. With validate_only set nothing is
 	// taken into use: only the answer counts.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
 	// Held open for the life of the process. The agent sends a status at once and then one at
@@ -134,7 +135,8 @@ type AgentServiceServer interface {
 	// Configure, on a process that may be ended right after. Must have no side effects.
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	// Once after the handshake, before any session, and again on each change of the agent's
-	// settings, grants or accepted domains. Idempotent. With validate_only set nothing is
+	// settings, grants or accepted domains. Idempotent. What changed is for the transactions
+	// that begin from then on, in sessions that go on too. With validate_only set nothing is
 	// taken into use: only the answer counts.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
 	// Held open for the life of the process. The agent sends a status at once and then one at
