@@ -15,7 +15,10 @@ const (
 
 // mark puts the tag before the Subject.
 func (c *catchall) mark(h *agent.Header, tag string) {
-	mark := strings.ReplaceAll(c.settings.TagFormat, placeholder, clean(tag))
+	if tag = clean(tag); tag == "" {
+		return // nothing of it can be shown
+	}
+	mark := strings.ReplaceAll(c.settings.TagFormat, placeholder, tag)
 	alone := strings.TrimRight(mark, " ")
 	subject := h.Field("Subject")
 	switch {
@@ -23,11 +26,19 @@ func (c *catchall) mark(h *agent.Header, tag string) {
 		h.Add("Subject", alone)
 	case subject.Text() == "":
 		subject.SetText(alone)
-	case strings.HasPrefix(subject.Text(), alone):
+	case begins(subject.Text(), mark):
 		// Marked already: an answer to a marked message, say.
 	default:
 		subject.SetRaw(prefix(len(subject.Name())+2, mark, subject.Raw()))
 	}
+}
+
+// begins reports whether a text begins with the mark. Where the mark ends with a space, so must
+// it there: "shop " is not the beginning of "shopping".
+func begins(text, mark string) bool {
+	alone := strings.TrimRight(mark, " ")
+	rest, found := strings.CutPrefix(text, alone)
+	return found && (alone == mark || rest == "" || rest[0] == ' ' || rest[0] == '\t')
 }
 
 // prefix returns a raw Subject with the mark before it. The original's bytes stay as they are
