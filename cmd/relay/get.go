@@ -32,7 +32,7 @@ func (a *app) getAgent() *cobra.Command {
 			if r.Name != "" && len(got.GetAgents()) == 0 {
 				return fmt.Errorf("there is no agent %s; see: relay get-agent", r.Name)
 			}
-			return a.showAgents(r.Name != "", got.GetAgents())
+			return a.showAgents(r.Name != "", r.Service, got.GetAgents())
 		},
 	}
 	c.Flags().StringVar(&r.Service, "transport-service", "", "only those of this `SERVICE`")

@@ -58,8 +58,11 @@ Exit code: 0 done and in effect, 1 failed, 2 wrong use.`,
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, rest, err := root.Find(args)
-			if err != nil || len(rest) > 0 {
+			if err != nil || c == root && len(rest) > 0 {
 				return unknownCommand(root, args)
+			}
+			if err := noArguments(c, rest); err != nil {
+				return err
 			}
 			c.InitDefaultHelpFlag()
 			return c.Help()
@@ -89,7 +92,7 @@ func unknownCommand(root *cobra.Command, args []string) error {
 		return nil
 	}
 	near := root.SuggestionsFor(args[0])
-	if len(near) == 0 {
+	if len(near) == 0 || args[0] == "" { // every name begins with nothing
 		return wrongUse("there is no command %q", args[0])
 	}
 	return wrongUse("there is no command %q; did you mean %s", args[0], strings.Join(near, " or "))

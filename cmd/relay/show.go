@@ -96,8 +96,9 @@ func state(agent *controlv1.Agent) string {
 	return s
 }
 
-// showAgents prints the table, or all about each.
-func (a *app) showAgents(whole bool, agents []*controlv1.Agent) error {
+// showAgents prints the table, or all about each. The service is the one that was asked
+// for, if any.
+func (a *app) showAgents(whole bool, service string, agents []*controlv1.Agent) error {
 	if a.json {
 		shapes := make([]agentShape, len(agents))
 		for i, agent := range agents {
@@ -106,6 +107,10 @@ func (a *app) showAgents(whole bool, agents []*controlv1.Agent) error {
 		return a.printJSON(shapes)
 	}
 	if len(agents) == 0 {
+		if service != "" {
+			a.say("no agent is installed for %s; see: relay get-agent", service)
+			return nil
+		}
 		a.say("no agent is installed; see: relay install-agent --help")
 		return nil
 	}
@@ -128,7 +133,7 @@ func (a *app) showAgents(whole bool, agents []*controlv1.Agent) error {
 	}
 	for _, g := range agents {
 		if g.GetProblem() != "" {
-			a.say("%s: %s", g.GetName(), g.GetProblem())
+			a.say("%s: %s", g.GetName(), strings.TrimPrefix(g.GetProblem(), "agent "+g.GetName()+": "))
 		}
 	}
 	return nil
