@@ -34,6 +34,7 @@ type Relay struct {
 	registry *agents.Registry
 	agents   *agents.Host
 	pipeline *pipeline.Pipeline
+	building sync.Mutex // held while the pipeline is made of the agents
 	front    *frontend.FrontEnd
 	tls      *certificate
 
@@ -120,6 +121,9 @@ func settings(cfg *config.Config, h *nexthop.Hop) frontend.Settings {
 
 // rebuild puts the agents as they are now in force for the transactions to come.
 func (r *Relay) rebuild(role event.Role) {
+	// One at a time: else an older list could be put in the place of a newer one.
+	r.building.Lock()
+	defer r.building.Unlock()
 	if role == r.pipeline.Role {
 		r.pipeline.Set(bindings(r.agents.Enabled(role)))
 	}

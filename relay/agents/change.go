@@ -366,6 +366,10 @@ func (h *Host) operation(ctx context.Context) (context.Context, func(), error) {
 		h.change.Unlock()
 		return nil, nil, errors.New("the relay is going down")
 	}
+	if err := ctx.Err(); err != nil { // whoever asked has been told that it failed
+		h.change.Unlock()
+		return nil, nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(h.ctx, cancel)
 	return ctx, func() {

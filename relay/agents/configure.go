@@ -110,7 +110,7 @@ func (s *spec) terms(r *agentv1.ConfigureResponse) (*terms, error) {
 		}
 	}
 	if t.subs = subs; len(subs) == 0 {
-		t.subs = s.Described.Subscriptions
+		return nil, fmt.Errorf("agent %s: binds no event with these settings", s.Name)
 	}
 	kinds := make([]event.Kind, len(t.subs))
 	for i := range t.subs {

@@ -228,6 +228,7 @@ func (c *Conversation) Notify(events []event.Event, state *event.State) {
 		return
 	}
 	defer inst.leave()
+	c.outlive()
 	s, err := c.use(context.Background(), inst, 0)
 	if err != nil {
 		c.keep(events)
@@ -285,6 +286,7 @@ func (c *Conversation) End(events []event.Event, state *event.State, reason even
 		return
 	}
 	defer inst.leave()
+	c.outlive()
 	here := c.stream != nil && c.stream.inst == inst
 	if !here && len(events) == 0 && len(c.pending) == 0 {
 		return // the process has not seen the session, and there is nothing to tell
@@ -342,6 +344,15 @@ func (c *Conversation) close() {
 		c.release()
 	}
 	c.sup.open.Add(-1)
+}
+
+// outlive lets an agent be told what remains where the session was cut off, and the stream
+// with it.
+func (c *Conversation) outlive() {
+	if c.watched != nil && c.watched.Err() != nil {
+		c.drop()
+		c.watched = nil
+	}
 }
 
 // watch makes the end of ctx cancel the stream in use. A session that comes with the same

@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"context"
 	"errors"
 	"os"
 	"runtime"
@@ -82,5 +83,22 @@ func TestEnableWhatIfConfiguresNothingForGood(t *testing.T) {
 	}
 	if strings.Contains(r.log.String(), "configured for good") {
 		t.Error("the agent was configured")
+	}
+}
+
+func TestCommandThatWasGivenUpWhileItWaitedIsNotDone(t *testing.T) {
+	r := newRig(t)
+	r.enabled(t, "good")
+	ctx, cancel := context.WithCancel(t.Context())
+	r.change.Lock()
+	ended := make(chan error)
+	go func() {
+		_, _, err := r.Disable(ctx, Target{Name: "good"}, false)
+		ended <- err
+	}()
+	cancel()
+	r.change.Unlock()
+	if err := <-ended; !errors.Is(err, context.Canceled) || len(r.Enabled(event.FrontEnd)) != 1 {
+		t.Errorf("error %v, enabled %s", err, names(r.Enabled(event.FrontEnd)))
 	}
 }

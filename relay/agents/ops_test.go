@@ -82,6 +82,7 @@ func TestInstallRefusals(t *testing.T) {
 		{"role matrix", InstallRequest{Name: "x", Service: "FrontEnd", Path: program(t, "endofdata")},
 			"agent x binds OnEndOfData, which transport service FrontEnd does not have; it can be installed for Hub or Edge"},
 		{"settings are no JSON", InstallRequest{Name: "x", Service: "FrontEnd", Path: good, Settings: "a\n"}, "settings are not JSON"},
+		{"settings with which it does nothing", InstallRequest{Name: "x", Service: "FrontEnd", Path: good, Settings: `{"a":"idle"}`}, "agent x: binds no event with these settings"},
 		{"settings refused", InstallRequest{Name: "x", Service: "FrontEnd", Path: good, Settings: `{"a":"bad"}`}, "settings refused: separator: must be one character"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

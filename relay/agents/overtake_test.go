@@ -26,7 +26,7 @@ func (c *slowClient) Configure(_ context.Context, q *agentv1.ConfigureRequest, _
 	if !q.ValidateOnly {
 		c.settings.Store(string(q.Settings))
 	}
-	return &agentv1.ConfigureResponse{}, nil
+	return &agentv1.ConfigureResponse{Subscriptions: []*agentv1.Subscription{{Event: agentv1.EventType_EVENT_TYPE_CONNECT}}}, nil
 }
 
 func slowInstance(s *spec) *instance {
@@ -40,7 +40,9 @@ func settingsOf(i *instance) string {
 }
 
 func withSettings(settings string) *spec {
-	return &spec{Entry: Entry{Name: "a", Service: event.FrontEnd, Settings: settings}}
+	e := Entry{Name: "a", Service: event.FrontEnd, Settings: settings}
+	e.Described.Subscriptions = []event.Subscription{{Kind: event.Connect}}
+	return &spec{Entry: e}
 }
 
 // slowStart is a launcher that takes a second.

@@ -117,3 +117,16 @@ func TestNewSettingsDoNotStartAProgramThatHasChanged(t *testing.T) {
 		t.Errorf("settings %s", e.Settings)
 	}
 }
+
+func TestAgentIsToldTheEndOfASessionThatWasCutOff(t *testing.T) {
+	r := newRig(t)
+	c, state := r.enabled(t, "good").Open("cut"), newState("cut")
+	ctx, cancel := context.WithCancel(t.Context())
+	e := event.Event{Seq: 1, Kind: event.MailCommand, From: mail.Path{Local: "a", Domain: "example.org"}}
+	if _, err := c.Decide(ctx, []event.Event{e}, state, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	c.End([]event.Event{{Seq: 2, Kind: event.Disconnect, Disconnect: event.DisconnectDrain, Notify: true}}, state, event.DisconnectDrain)
+	eventually(t, "the agent to hear of it", func() bool { return strings.Contains(r.log.String(), "told at the end: cut") })
+}

@@ -134,6 +134,9 @@ func (s *testService) Configure(_ context.Context, q *agentv1.ConfigureRequest) 
 	if strings.Contains(string(q.Settings), "bad") || slices.Contains(q.AcceptedDomains, "bad.example") {
 		r.Errors = []*agentv1.FieldError{{Field: "separator", Problem: "must be one character"}}
 	}
+	if strings.Contains(string(q.Settings), "idle") {
+		r.Subscriptions = nil
+	}
 	if s.how == "plain" {
 		r.Capabilities = nil
 	}

@@ -1308,7 +1308,7 @@ type ConfigureResponse struct {
 	AgentVersion          string                 `protobuf:"bytes,1,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	ApiMinor              uint32                 `protobuf:"varint,2,opt,name=api_minor,json=apiMinor,proto3" json:"api_minor,omitempty"`
 	Capabilities          []Capability           `protobuf:"varint,3,rep,packed,name=capabilities,proto3,enum=relay.agent.v1.Capability" json:"capabilities,omitempty"`            // the ones the agent will use
-	Subscriptions         []*Subscription        `protobuf:"bytes,4,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`                                                 // may be narrower than Describe's, never wider
+	Subscriptions         []*Subscription        `protobuf:"bytes,4,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`                                                 // at least one; may be narrower than Describe's, never wider
 	MaxConcurrentSessions uint32                 `protobuf:"varint,5,opt,name=max_concurrent_sessions,json=maxConcurrentSessions,proto3" json:"max_concurrent_sessions,omitempty"` // 0: no limit
 	Errors                []*FieldError          `protobuf:"bytes,6,rep,name=errors,proto3" json:"errors,omitempty"`                                                               // set: the settings are refused, the old ones stay in force
 	RestartRequired       bool                   `protobuf:"varint,7,opt,name=restart_required,json=restartRequired,proto3" json:"restart_required,omitempty"`                     // the settings are good but only a new process takes them
