@@ -35,7 +35,7 @@ func checkMethods(t reflect.Type) error {
 		bound++
 	}
 	if bound > 0 {
-		return nil
+		return checkPointer(t)
 	}
 	if t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface {
 		if p := reflect.PointerTo(t); p.NumMethod() > t.NumMethod() && checkMethods(p) == nil {
@@ -45,9 +45,33 @@ func checkMethods(t reflect.Type) error {
 	return fmt.Errorf("%s has no handlers: an agent needs a method named after an event, such as %s", t, signatures(bindingOf("OnEndOfHeaders")))
 }
 
-// claimsEvent reports whether a method is named like a handler: On and a capital.
+// checkPointer refuses a value that has some of its handlers only where its address is given.
+func checkPointer(t reflect.Type) error {
+	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
+		return nil
+	}
+	p := reflect.PointerTo(t)
+	for i := range p.NumMethod() {
+		name := p.Method(i).Name
+		if _, own := t.MethodByName(name); !own && claimsEvent(name) {
+			return fmt.Errorf("%s has no %s, but %s has: give its address", t, name, p)
+		}
+	}
+	return nil
+}
+
+// claimsEvent reports whether a method is named like a handler: On and a capital, or a
+// handler's name in other letters.
 func claimsEvent(name string) bool {
-	return len(name) > 2 && name[:2] == "On" && 'A' <= name[2] && name[2] <= 'Z'
+	if len(name) > 2 && name[:2] == "On" && 'A' <= name[2] && name[2] <= 'Z' {
+		return true
+	}
+	for i := range bindings {
+		if strings.EqualFold(bindings[i].name, name) {
+			return true
+		}
+	}
+	return false
 }
 
 func bindingOf(name string) *binding {

@@ -16,6 +16,8 @@ type (
 	byPointer  struct{}
 	deaf       struct{}
 	onceIsFine struct{ tagger }
+	lowerCase  struct{}
+	halfByPtr  struct{}
 )
 
 func (mistyped) OnEndOfHeader(context.Context, *agent.Message) agent.Verdict { return agent.Verdict{} }
@@ -27,8 +29,11 @@ func (*byPointer) OnConnect(context.Context, *agent.Session)                   {
 func (deaf) OnDisconnect(context.Context, *agent.Session, agent.DisconnectReason) agent.Verdict {
 	return agent.Verdict{}
 }
-func (onceIsFine) Once()  {}
-func (onceIsFine) Only1() {}
+func (lowerCase) Onconnect(context.Context, *agent.Session)                       {}
+func (halfByPtr) OnConnect(context.Context, *agent.Session)                       {}
+func (*halfByPtr) OnRcptCommand(context.Context, *agent.Message, agent.Recipient) {}
+func (onceIsFine) Once()                                                          {}
+func (onceIsFine) Only1()                                                         {}
 
 func TestCheckRefusesWhatWouldBindNothing(t *testing.T) {
 	const rcpt = "OnRcptCommand(context.Context, *agent.Message, agent.Recipient) agent.Verdict, or the same without a result to watch only"
@@ -45,6 +50,9 @@ func TestCheckRefusesWhatWouldBindNothing(t *testing.T) {
 		{deaf{}, "agent_test.deaf.OnDisconnect has another signature than its event asks for, which is OnDisconnect(context.Context, *agent.Session, agent.DisconnectReason)"},
 		{none{}, "agent_test.none has no handlers: an agent needs a method named after an event, such as OnEndOfHeaders"},
 		{byPointer{}, "agent_test.byPointer has no handlers, but *agent_test.byPointer has: give its address"},
+		{lowerCase{}, "agent_test.lowerCase.Onconnect fits no event: did you mean OnConnect("},
+		{&halfByPtr{}, ""},
+		{halfByPtr{}, "agent_test.halfByPtr has no OnRcptCommand, but *agent_test.halfByPtr has: give its address"},
 		{nil, "the agent is nil"},
 	} {
 		err := agent.Check(agent.New("x", tc.value))
