@@ -32,9 +32,8 @@ func New(name string, value any, options ...Option) Factory {
 // Build makes a factory of an agent with settings. build is called when the relay configures
 // the process, and again at each change of the settings or grants, while sessions run: the
 // new value is for the sessions and transactions that begin from then on, the old one serves
-// those it has to their end. It must be free of side
-// effects that a second value would disturb, since the relay also calls it to try settings
-// out. T must be the concrete type: the events are known from it before build is called.
+// those it has to their end. It must be free of side effects that a second value would
+// disturb, since the relay also calls it to try settings out. T must be the concrete type: the events are known from it before build is called.
 func Build[T any](name string, build func(Setup) (T, error), options ...Option) Factory {
 	f := Factory{name: name, value: reflect.TypeFor[T](), build: func(s Setup) (any, error) { return build(s) }}
 	return f.with(options)

@@ -47,6 +47,14 @@ func (b *breaker) died(now time.Time, early bool) (wait time.Duration, open bool
 	return wait*4/5 + rand.N(wait*2/5), false // ± 20 %, so that agents do not start in step
 }
 
+// pardon takes back the last early death: a message was to blame, not the agent.
+func (b *breaker) pardon() {
+	if n := len(b.early); n > 0 {
+		b.early = b.early[:n-1]
+	}
+	b.row = max(b.row-1, 0)
+}
+
 // recent drops what is out of the window.
 func recent(times []time.Time, now time.Time) []time.Time {
 	for len(times) > 0 && now.Sub(times[0]) >= deathWindow {

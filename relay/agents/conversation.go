@@ -95,7 +95,7 @@ func (c *Conversation) decide(ctx context.Context, events []event.Event, state *
 			return v, c.sup.ended()
 		case errors.Is(err, errGone) && errors.Is(inst.cause, errRetired): // its successor is asked
 		case errors.Is(err, errGone):
-			return c.retry(ctx, events, state, deadline)
+			return c.retry(ctx, inst, events, state, deadline)
 		default:
 			return v, err
 		}

@@ -54,6 +54,7 @@ type instance struct {
 	lost   int64 // after gone: calls that were in flight
 
 	answered atomic.Bool // it has given a verdict
+	pardoned atomic.Bool // its early death counts no more
 	degraded atomic.Bool
 	beats    atomic.Uint64
 

@@ -130,3 +130,21 @@ func TestAgentIsToldTheEndOfASessionThatWasCutOff(t *testing.T) {
 	c.End([]event.Event{{Seq: 2, Kind: event.Disconnect, Disconnect: event.DisconnectDrain, Notify: true}}, state, event.DisconnectDrain)
 	eventually(t, "the agent to hear of it", func() bool { return strings.Contains(r.log.String(), "told at the end: cut") })
 }
+
+func TestPoisonDoesNotSwitchAnAgentOff(t *testing.T) {
+	r := newRig(t)
+	a := r.enabled(t, "good")
+	for i := range circuitDeaths + 3 { // each kills a process before its first verdict
+		c, state := a.Open("s"), newState("s")
+		begin(state, fmt.Sprint("m", i))
+		if _, err := mailFrom(t, c, state, 1, "crash", 10*time.Second); !errors.Is(err, event.ErrPoison) {
+			t.Errorf("message %d: %v", i, err)
+		}
+		c.End(nil, state, event.DisconnectQuit)
+	}
+	c, state := a.Open("s"), newState("s")
+	if _, err := mailFrom(t, c, state, 1, "a", 10*time.Second); err != nil {
+		t.Error(err)
+	}
+	c.End(nil, state, event.DisconnectQuit)
+}

@@ -281,6 +281,21 @@ func (v *supervisor) crashed(inst *instance) {
 	}
 }
 
+// pardon does not hold it against the agent that the instance, whose first event was poison,
+// has died of it.
+func (v *supervisor) pardon(died *instance) {
+	if died.answered.Load() || !died.pardoned.CompareAndSwap(false, true) {
+		return
+	}
+	v.mu.Lock()
+	v.breaker.pardon()
+	waits := v.state == stateBackingOff || v.state == stateFailed
+	v.mu.Unlock()
+	if waits {
+		v.wake()
+	}
+}
+
 // logExit says how the process ended, which is known a little after its connection broke.
 func (v *supervisor) logExit(inst *instance) {
 	<-inst.proc.exited()

@@ -26,8 +26,8 @@ type trial struct {
 // startPause is the time between two attempts to start the spare.
 const startPause = 200 * time.Millisecond
 
-// retry shows the events of a suspect again, alone.
-func (c *Conversation) retry(ctx context.Context, events []event.Event, state *event.State, deadline time.Time) (event.Verdict, error) {
+// retry shows the events of a suspect again, alone, after an instance has died.
+func (c *Conversation) retry(ctx context.Context, died *instance, events []event.Event, state *event.State, deadline time.Time) (event.Verdict, error) {
 	v := c.sup
 	v.trial.waiting.Add(1)
 	defer v.trial.leave()
@@ -58,6 +58,7 @@ func (c *Conversation) retry(ctx context.Context, events []event.Event, state *e
 			return verdict, v.ended()
 		}
 		v.trial.bury(inst)
+		v.pardon(died)
 		c.markPoison(state)
 		c.pending = nil
 		last := &events[len(events)-1]
