@@ -27,9 +27,10 @@ const drainTime = 30 * time.Second
 
 // Relay is a running relay. Its methods are safe for concurrent use.
 type Relay struct {
-	path    string // of the configuration file
-	log     *slog.Logger
-	started time.Time
+	path     string // of the configuration file
+	stateDir string // the one in use
+	log      *slog.Logger
+	started  time.Time
 
 	registry *agents.Registry
 	agents   *agents.Host
@@ -56,7 +57,7 @@ func New(path string, log *slog.Logger) (*Relay, error) {
 	if err := runnable(cfg); err != nil {
 		return nil, err
 	}
-	r := &Relay{path: path, log: log, started: time.Now(), cfg: cfg, tls: &certificate{}}
+	r := &Relay{path: path, stateDir: cfg.StateDir, log: log, started: time.Now(), cfg: cfg, tls: &certificate{}}
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
@@ -135,7 +136,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	stop, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	ctl, err := control.Listen(r.cfg.StateDir)
+	ctl, err := control.Listen(r.stateDir)
 	if err != nil {
 		return err
 	}

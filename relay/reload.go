@@ -40,7 +40,7 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 		return nil, err
 	}
 	response := &controlv1.ReloadResponse{Changed: changes(r.cfg, cfg)}
-	if cfg.StateDir != r.cfg.StateDir {
+	if cfg.StateDir != r.stateDir {
 		response.NeedsRestart = append(response.NeedsRestart, "state_dir")
 	}
 	if q.GetWhatIf() {

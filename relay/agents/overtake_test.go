@@ -21,10 +21,14 @@ type slowClient struct {
 	settings atomic.Value // in force
 }
 
-func (c *slowClient) Configure(_ context.Context, q *agentv1.ConfigureRequest, _ ...grpc.CallOption) (*agentv1.ConfigureResponse, error) {
-	time.Sleep(time.Second)
+func (c *slowClient) Configure(ctx context.Context, q *agentv1.ConfigureRequest, _ ...grpc.CallOption) (*agentv1.ConfigureResponse, error) {
 	if !q.ValidateOnly {
 		c.settings.Store(string(q.Settings))
+	}
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	return &agentv1.ConfigureResponse{Subscriptions: []*agentv1.Subscription{{Event: agentv1.EventType_EVENT_TYPE_CONNECT}}}, nil
 }
@@ -162,4 +166,21 @@ func TestEventsDoNotPassWithoutAnAgentThatGoesWithTheRelay(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	c.End(nil, state, event.DisconnectQuit)
+}
+
+func TestSettingsThatAreBeingTakenAreNotGivenUpHalfWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newTestSupervisor(slowStart)
+		go v.run()
+		inst := v.running(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // they are tried for one second, then taken for one
+		defer cancel()
+		now := withSettings(`{"new":true}`)
+		err := v.reconfigure(ctx, now, "")
+		time.Sleep(time.Second)
+		if taken := settingsOf(inst) == now.Settings; taken != (err == nil) {
+			t.Errorf("taken: %t, error %v", taken, err)
+		}
+		v.halt(politeTime)
+	})
 }

@@ -200,7 +200,9 @@ func (v *supervisor) tell(ctx context.Context, inst *instance, s *spec, home str
 	if restart {
 		return true, v.swap(ctx, s)
 	}
-	t, restart, err := s.configure(ctx, inst, s.request(inst.generation, scratch, false, home))
+	// From here on nobody turns back: an answer not waited for would leave the agent with
+	// settings that the registry does not have.
+	t, restart, err := s.configure(context.WithoutCancel(ctx), inst, s.request(inst.generation, scratch, false, home))
 	if err != nil {
 		return false, err
 	}
@@ -436,6 +438,7 @@ func (v *supervisor) failure(err error) {
 	now := time.Now()
 	v.mu.Lock()
 	v.faults = append(recent(v.faults, now), now)
+	v.faults = v.faults[max(len(v.faults)-2, 0):]
 	often := len(v.faults) >= 2
 	v.problem = oneLine(err.Error(), 300)
 	v.mu.Unlock()

@@ -188,3 +188,29 @@ func makeCertificate(t *testing.T, certFile, keyFile, name string) {
 	write(t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 	write(t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
 }
+
+func TestReloadSaysWhatNeedsARestartUntilThereIsOne(t *testing.T) {
+	sink := (&smtptest.Sink{}).Start(t)
+	r := relaytest.Start(t, relaytest.Options{NextHop: sink.Addr()})
+	edit(t, r, `state_dir = "var"`, `state_dir = "elsewhere"`)
+	for range 2 {
+		if got, err := reload(r); err != nil || len(got.NeedsRestart) != 1 || got.NeedsRestart[0] != "state_dir" {
+			t.Errorf("reload: %v, %v", got, err)
+		}
+	}
+}
+
+func TestReloadWhatIfChangesNothing(t *testing.T) {
+	sink := (&smtptest.Sink{}).Start(t)
+	r := relaytest.Start(t, relaytest.Options{NextHop: sink.Addr()})
+	edit(t, r, `name = "example.org"`, `name = "example.com"`)
+	for range 2 {
+		got, err := r.Reload(context.Background(), &controlv1.ReloadRequest{WhatIf: true})
+		if err != nil || len(got.Changed) != 1 || got.Changed[0] != "accepted_domain" {
+			t.Errorf("reload: %v, %v", got, err)
+		}
+	}
+	if reply, err := dial(t, r.Addr).Send("bob@example.net", "alice@example.org", "", []byte("Subject: x\r\n\r\n")); err != nil || reply[0] != '2' {
+		t.Errorf("%q %v", reply, err)
+	}
+}
