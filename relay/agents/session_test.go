@@ -148,3 +148,35 @@ func TestPoisonDoesNotSwitchAnAgentOff(t *testing.T) {
 	}
 	c.End(nil, state, event.DisconnectQuit)
 }
+
+func TestAgentThatFloodsItsOutputHoldsNothingUp(t *testing.T) {
+	r := newRig(t)
+	c, state := r.enabled(t, "good").Open("s"), newState("s")
+	if _, err := mailFrom(t, c, state, 1, "flood", 10*time.Second); err != nil {
+		t.Error(err)
+	}
+	c.End(nil, state, event.DisconnectQuit)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.log.String()); n > 1<<20 {
+		t.Errorf("%d octets in the log", n)
+	}
+}
+
+func TestAgentThatReadsNothingCostsItsTimeoutOnly(t *testing.T) {
+	r := newRig(t)
+	c, state := r.enabled(t, "deaf").Open("s"), newState("s")
+	if _, err := mailFrom(t, c, state, 1, "a", 50*time.Millisecond); !errors.Is(err, event.ErrTimeout) {
+		t.Errorf("error %v", err)
+	}
+	began := time.Now()
+	argument := strings.Repeat("x", 100<<10)
+	for i := range 100 { // more than all buffers hold
+		c.Notify([]event.Event{{Seq: uint32(2 + i), Kind: event.HeloCommand, Argument: argument, Notify: true}}, state)
+	}
+	c.End([]event.Event{{Seq: 200, Kind: event.Disconnect, Notify: true}}, state, event.DisconnectQuit)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}

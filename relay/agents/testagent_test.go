@@ -164,6 +164,10 @@ func (s *testService) Watch(_ *agentv1.WatchRequest, w grpc.ServerStreamingServe
 
 // Session answers each event with a reason that tells what the agent has seen.
 func (s *testService) Session(stream grpc.BidiStreamingServer[agentv1.HostFrame, agentv1.AgentFrame]) error {
+	if s.how == "deaf" {
+		<-stream.Context().Done()
+		return nil
+	}
 	var seen sight
 	for {
 		in, err := stream.Recv()
@@ -251,6 +255,12 @@ func (s *testService) judge(stream grpc.BidiStreamingServer[agentv1.HostFrame, a
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-stream.Context().Done():
+		}
+	case "flood":
+		line := strings.Repeat("w", 1<<20) + "\n"
+		for range 16 {
+			_, _ = os.Stderr.WriteString(line)
+			_, _ = os.Stderr.WriteString(strings.Repeat("\x1b[2J\n", 1<<12))
 		}
 	case "never":
 		<-stream.Context().Done()
