@@ -13,7 +13,8 @@ build: ## bin/relay and bin/plugins/<name>
 	@for p in $(PLUGINS); do $(GO) build -trimpath -o bin/plugins/$$p ./plugins/$$p || exit 1; done
 
 run: build ## a relay with an agent and a next hop, and one message through them
-	@$(GO) run ./demo
+	@$(GO) build -trimpath -o bin/demo ./demo
+	@bin/demo
 
 test: ## all tests
 	cd bench && $(GO) test -race -shuffle=on ./...

@@ -197,7 +197,7 @@ func (d *demo) command(ctx context.Context, args ...string) error {
 func (d *demo) whatNext(next string) {
 	title("It runs until ^C. Try next, in another terminal")
 	fmt.Printf(`  swaks --server %s --to bob_news@example.org --header 'Subject: hello'
-  curl smtp://%s --mail-from me@example.net --mail-rcpt carol_x@example.org -T README.md
+  curl smtp://%s --mail-from me@example.net --mail-rcpt carol_x@example.org --crlf -T README.md
   bin/relay get-agent --config %s
   bin/relay disable-agent catchall --config %s
   tail -f %s

@@ -50,11 +50,8 @@ type Relay struct {
 // New reads the configuration and prepares a relay: its state directory is locked, its next
 // hop known, nothing listens yet. Close it, or Run it.
 func New(path string, log *slog.Logger) (*Relay, error) {
-	cfg, err := config.Load(path)
+	cfg, err := Load(path)
 	if err != nil {
-		return nil, err
-	}
-	if err := runnable(cfg); err != nil {
 		return nil, err
 	}
 	r := &Relay{path: path, stateDir: cfg.StateDir, log: log, started: time.Now(), cfg: cfg, tls: &certificate{}}
@@ -78,15 +75,23 @@ func New(path string, log *slog.Logger) (*Relay, error) {
 	return r, nil
 }
 
-// runnable says what a configuration asks for that this version does not do.
-func runnable(cfg *config.Config) error {
-	if cfg.FrontEnd == nil {
-		return fmt.Errorf("%s: no [frontend]: this version runs the FrontEnd service only", cfg.File)
+// Load reads a configuration and says all that is wrong with it, also what a relay of this
+// version could not start with. The error is config.Problems, or that of a file that cannot be
+// read.
+func Load(path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
 	}
-	if cfg.FrontEnd.NextHop == "hub" {
-		return fmt.Errorf(`%s: frontend.next_hop = "hub": this version has no Hub; name a [next_hop.…]`, cfg.File)
+	switch {
+	case cfg.FrontEnd == nil:
+		return nil, config.Problems{{File: cfg.File, Key: "frontend", Text: "is missing: this version runs the FrontEnd service only"}}
+	case cfg.FrontEnd.NextHop == config.HubNextHop:
+		return nil, config.Problems{{
+			File: cfg.File, Key: "frontend.next_hop", Text: `is "hub", and this version has no Hub; name a [next_hop.…]`,
+		}}
 	}
-	return nil
+	return cfg, nil
 }
 
 // hostOptions are what the host of agents needs to know of the configuration.

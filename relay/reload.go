@@ -15,11 +15,8 @@ import (
 // Reload reads the configuration again and puts it in force for the sessions and
 // transactions to come: all of it, or, where anything is wrong with it, nothing.
 func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*controlv1.ReloadResponse, error) {
-	cfg, err := config.Load(r.path)
+	cfg, err := Load(r.path)
 	if err != nil {
-		return nil, err
-	}
-	if err := runnable(cfg); err != nil {
 		return nil, err
 	}
 	cert, err := readCertificate(cfg.TLSPairs)

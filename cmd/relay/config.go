@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.org/relay/proto/control/v1"
+	"example.org/relay/relay"
 	"example.org/relay/relay/config"
 )
 
@@ -26,7 +27,7 @@ says who may send where, and what in it has no effect in this version.`,
 			if err != nil {
 				return err
 			}
-			cfg, err := config.Load(path)
+			cfg, err := relay.Load(path)
 			var problems config.Problems
 			if err != nil && !errors.As(err, &problems) {
 				return err

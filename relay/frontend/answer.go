@@ -167,20 +167,5 @@ func inAddress(c byte) bool {
 	return c == '.' || c == '-' || c == '_' || c == '+' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || c >= 0x80
 }
 
-// tagged puts the message's id behind the text, the same id as in the log.
-func (tx *transaction) tagged(r reply.Reply) reply.Reply {
-	id := "(id " + tx.env.ID + ")"
-	if len(r.Lines) == 0 {
-		r.Lines = []string{id}
-		return r
-	}
-	r.Lines = slices.Clone(r.Lines)
-	last := len(r.Lines) - 1
-	// RFC 5321 §4.5.3.1.5: a reply line has at most 512 octets.
-	if line := r.Lines[last] + " " + id; len(line) < 480 {
-		r.Lines[last] = strings.TrimLeft(line, " ")
-	} else {
-		r.Lines = append(r.Lines, id)
-	}
-	return r
-}
+// tagged puts the message's id behind the text.
+func (tx *transaction) tagged(r reply.Reply) reply.Reply { return r.Tagged(tx.env.ID) }

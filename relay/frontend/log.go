@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,9 @@ func (s *Session) logMessage() {
 		level = slog.LevelError
 	}
 	entries := s.agents.TakeEntries()
+	if level == slog.LevelInfo && slices.ContainsFunc(entries, func(e pipeline.Entry) bool { return e.Err != nil }) {
+		level = slog.LevelWarn // an agent failed, and its policy answered for it
+	}
 	if !s.f.log.Enabled(context.Background(), level) {
 		return
 	}

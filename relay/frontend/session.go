@@ -54,7 +54,7 @@ func (s *Session) Mail(ctx context.Context, from mail.Path, params mail.Params) 
 	s.tx.live = s.tx.set.RecipientCheck == Live || s.tx.set.RecipientCheck != Deferred && !s.agents.LateRecipients()
 
 	d := s.agents.Fire(ctx, event.Event{Kind: event.MailCommand, From: from, Params: params})
-	if err := refusal(d); err != nil {
+	if err := d.Refusal(); err != nil {
 		s.end()
 		return reply.Reply{}, err
 	}
@@ -73,7 +73,7 @@ func (s *Session) Rcpt(ctx context.Context, to mail.Path, params mail.Params) (r
 	before := s.snapshot()
 	rcpt := tx.env.Add(mail.Recipient{Path: to, Original: to, Params: params})
 	d := s.agents.Fire(ctx, event.Event{Kind: event.RcptCommand, Recipient: rcpt})
-	if err := refusal(d); err != nil {
+	if err := d.Refusal(); err != nil {
 		tx.takeBack(rcpt.ID, before)
 		return reply.Reply{}, err
 	}
@@ -122,7 +122,7 @@ func (s *Session) Data(ctx context.Context) error {
 	s.lock()
 	defer s.unlock()
 	d := s.agents.Fire(ctx, event.Event{Kind: event.DataCommand})
-	if err := refusal(d); err != nil {
+	if err := d.Refusal(); err != nil {
 		return err
 	}
 	s.tx.discard = s.tx.discard || d.Action == event.Discard
@@ -155,7 +155,7 @@ func (s *Session) content(ctx context.Context, header *mail.Header, body io.Read
 	}
 	s.agents.SetHeader(header)
 	d := s.agents.Fire(ctx, event.Event{Kind: event.EndOfHeaders})
-	if err := refusal(d); err != nil {
+	if err := d.Refusal(); err != nil {
 		return reply.Reply{}, "", s.tagError(err)
 	}
 	if tx.discard || d.Action == event.Discard || len(tx.env.Recipients) == 0 {
@@ -204,17 +204,6 @@ func (s *Session) end() {
 	}
 	s.tx = transaction{}
 	s.agents.EndTransaction()
-}
-
-// refusal is the error of a decision that refuses, or nil.
-func refusal(d pipeline.Decision) *reply.Error {
-	switch d.Action {
-	case event.RejectIt, event.TempFail, event.Hangup:
-		return &reply.Error{
-			Reply: d.Reply, Op: d.At.String(), Err: d.Err, Agent: d.Agent, Hangup: d.Action == event.Hangup,
-		}
-	}
-	return nil
 }
 
 // lock begins a command: the idle timer must not take the next hop away under it.

@@ -27,11 +27,12 @@ func (s *Session) TakeEntries() []Entry {
 }
 
 func (s *Session) note(e Entry) {
-	if len(e.Reason) > maxReason {
-		e.Reason = e.Reason[:maxReason]
-	}
+	e.Reason = bounded(e.Reason)
 	if len(s.entries) >= maxEntries {
 		s.entries = append(s.entries[:0], s.entries[1:]...)
 	}
 	s.entries = append(s.entries, e)
 }
+
+// bounded cuts an agent's words to what the log takes.
+func bounded(words string) string { return words[:min(len(words), maxReason)] }

@@ -16,10 +16,21 @@ type Decision struct {
 	Action event.Action
 	// Reply is what to tell the client where Action is RejectIt, TempFail or Hangup. At
 	// HelpCommand and NoopCommand it is also the positive reply an agent wants given, if any.
-	Reply reply.Reply
-	Agent string     // whose verdict it is; with a failure policy, whose failure
-	At    event.Kind // the event decided
-	Err   error      // the failure that the policy answered; nil for a verdict
+	Reply  reply.Reply
+	Agent  string     // whose verdict it is; with a failure policy, whose failure
+	At     event.Kind // the event decided
+	Err    error      // the failure that the policy answered; nil for a verdict
+	Reason string     // the agent's own words for the log
+}
+
+// Refusal is the error that a refusing decision comes to, and nil for any other.
+func (d Decision) Refusal() error {
+	if !d.refuses() {
+		return nil
+	}
+	return &reply.Error{
+		Reply: d.Reply, Op: d.At.String(), Err: d.Err, Agent: d.Agent, Reason: d.Reason, Hangup: d.Action == event.Hangup,
+	}
 }
 
 // refuses reports that the client gets a 4yz or 5yz.
@@ -114,7 +125,7 @@ func (s *Session) follow(p *part, ev *event.Event, v *event.Verdict, d *Decision
 		p.detached = true
 	}
 	if v.Action.Terminal() {
-		*d = Decision{Action: v.Action, Reply: d.Reply, Agent: b.Name, At: k}
+		*d = Decision{Action: v.Action, Reply: d.Reply, Agent: b.Name, At: k, Reason: bounded(v.Reason)}
 		if v.Action == event.TempFail && r.Code == 421 {
 			d.Action = event.Hangup // RFC 5321 §3.8: a 421 says that the channel closes
 		}

@@ -15,6 +15,7 @@ type Error struct {
 	// Agent is the agent that decided this reply, NextHop the address of the next hop whose
 	// reply it is. Both empty: a rule of the relay.
 	Agent, NextHop string
+	Reason         string // the agent's own words for the log
 	// Hangup closes the connection after the reply.
 	Hangup bool
 }

@@ -3,6 +3,7 @@
 package reply
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -87,4 +88,26 @@ func (r Reply) AppendTo(b []byte) []byte {
 		b = append(append(b, l...), '\r', '\n')
 	}
 	return b
+}
+
+// Tagged returns the reply with the id of a message behind its text, the same id as in the
+// log. Without an id it is r itself.
+func (r Reply) Tagged(id string) Reply {
+	if id == "" {
+		return r
+	}
+	id = "(id " + id + ")"
+	if len(r.Lines) == 0 {
+		r.Lines = []string{id}
+		return r
+	}
+	r.Lines = slices.Clone(r.Lines)
+	last := len(r.Lines) - 1
+	// RFC 5321 §4.5.3.1.5: a reply line has at most 512 octets.
+	if line := r.Lines[last] + " " + id; len(line) < 480 {
+		r.Lines[last] = strings.TrimLeft(line, " ")
+	} else {
+		r.Lines = append(r.Lines, id)
+	}
+	return r
 }

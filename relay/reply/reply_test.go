@@ -159,3 +159,25 @@ func FuzzFromLines(f *testing.F) {
 		}
 	})
 }
+
+func TestTaggedPutsTheIDBehindTheText(t *testing.T) {
+	long := strings.Repeat("x", 475)
+	for _, c := range []struct {
+		lines []string
+		want  []string
+	}{
+		{nil, []string{"(id S-1)"}},
+		{[]string{""}, []string{"(id S-1)"}},
+		{[]string{"queued"}, []string{"queued (id S-1)"}},
+		{[]string{"a", "b"}, []string{"a", "b (id S-1)"}},
+		{[]string{long}, []string{long, "(id S-1)"}},
+	} {
+		r := reply.Reply{Code: 250, Lines: c.lines}
+		if got := r.Tagged("S-1"); !slices.Equal(got.Lines, c.want) {
+			t.Errorf("Tagged(%q) = %q, want %q", c.lines, got.Lines, c.want)
+		}
+		if got := r.Tagged(""); !slices.Equal(got.Lines, c.lines) {
+			t.Errorf("without an id %q became %q", c.lines, got.Lines)
+		}
+	}
+}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"example.org/relay/relay/event"
-	"example.org/relay/relay/pipeline"
+	"example.org/relay/relay/mail"
 	"example.org/relay/relay/reply"
 )
 
@@ -65,15 +65,6 @@ func hangsUp(err error) bool {
 	return errors.As(err, &e) && e.Hangup
 }
 
-// refusal is the error of a decision that refuses, or nil.
-func refusal(d pipeline.Decision) error {
-	switch d.Action {
-	case event.RejectIt, event.TempFail, event.Hangup:
-		return &reply.Error{Reply: d.Reply, Op: d.At.String(), Err: d.Err, Agent: d.Agent, Hangup: d.Action == event.Hangup}
-	}
-	return nil
-}
-
 // tellAgents fires OnReject. Its verdict can only be to hang up, so it is never nested.
 func (g *gate) tellAgents(c *command, r reply.Reply, err error) {
 	if g.agents == nil || !g.agents.Bound(event.Reject) {
@@ -116,11 +107,23 @@ func (g *gate) logRefusal(c *command, r reply.Reply, err error) {
 	if c.line != "" {
 		attrs = append(attrs, slog.String("command", scrub(c.line, true)))
 	}
+	if env := g.envelope(); env != nil {
+		if env.ID != "" {
+			attrs = append(attrs, slog.String("id", env.ID))
+		}
+		attrs = append(attrs, slog.String("from", "<"+scrub(env.From.String(), true)+">"))
+		if c.content {
+			attrs = append(attrs, slog.Any("to", recipients(env)))
+		}
+	}
 	attrs = append(attrs, slog.String("reply", r.String()))
 	if e != nil {
 		switch {
 		case e.Agent != "":
 			attrs = append(attrs, slog.String("agent", e.Agent))
+			if e.Reason != "" {
+				attrs = append(attrs, slog.String("reason", e.Reason))
+			}
 		case e.NextHop != "":
 			attrs = append(attrs, slog.String("next_hop", e.NextHop))
 		}
@@ -129,6 +132,22 @@ func (g *gate) logRefusal(c *command, r reply.Reply, err error) {
 		attrs = append(attrs, slog.String("cause", err.Error()))
 	}
 	log.LogAttrs(g.ctx, level, what, attrs...)
+}
+
+// envelope is that of the transaction under way, nil outside one.
+func (g *gate) envelope() *mail.Envelope {
+	if g.agents == nil {
+		return nil
+	}
+	return g.agents.State.Envelope
+}
+
+func recipients(env *mail.Envelope) []string {
+	all := make([]string, len(env.Recipients))
+	for i, r := range env.Recipients {
+		all[i] = "<" + scrub(r.Path.String(), true) + ">"
+	}
+	return all
 }
 
 // say puts a reply out. It is the only place that writes one.

@@ -144,7 +144,7 @@ func (g *gate) isBad(c *command, code int) bool {
 
 // ask shows an event to the agents. A refusal comes back as the error of the reply.
 func (g *gate) ask(k event.Kind, arg string) error {
-	return refusal(g.agents.Fire(g.ctx, event.Event{Kind: k, Argument: arg}))
+	return g.agents.Fire(g.ctx, event.Event{Kind: k, Argument: arg}).Refusal()
 }
 
 func (g *gate) noop(c *command) {

@@ -56,7 +56,7 @@ func (c *content) take(tx Transaction) (reply.Reply, error) {
 		told, err = tx.Content(c.g.ctx, header, c)
 	}
 	if c.err != nil && !errors.Is(c.err, io.EOF) {
-		err = c.err // what is wrong with the content is told, whatever was made of it
+		err = c.tagged() // what is wrong with the content is told, whatever was made of it
 	}
 	if told.Code == 0 {
 		told = reply.New(250, reply.Enhanced{Subject: 6}, "message accepted")
@@ -68,6 +68,18 @@ func (c *content) take(tx Transaction) (reply.Reply, error) {
 		return told, err
 	}
 	return told, c.finish(err)
+}
+
+// tagged is what is wrong with the content, with the message's id in the reply.
+func (c *content) tagged() error {
+	var e *reply.Error
+	env := c.g.envelope()
+	if env == nil || !errors.As(c.err, &e) {
+		return c.err
+	}
+	tagged := *e
+	tagged.Reply = e.Reply.Tagged(env.ID)
+	return &tagged
 }
 
 // finish reads what the Transaction has not: no reply before the client's end of data.

@@ -103,7 +103,7 @@ func (t *fakeTransaction) Data(ctx context.Context) error {
 		panic("as asked")
 	}
 	d := t.agents.Fire(ctx, event.Event{Kind: event.DataCommand})
-	return refusal(d)
+	return d.Refusal()
 }
 
 func (t *fakeTransaction) Content(_ context.Context, header *mail.Header, body io.Reader) (reply.Reply, error) {

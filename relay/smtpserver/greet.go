@@ -34,7 +34,7 @@ func (g *gate) begin() {
 		g.agents.SetClient(g.client)
 	}
 	c := &command{}
-	if err := refusal(g.agents.Fire(g.ctx, event.Event{Kind: event.Connect})); err != nil {
+	if err := g.agents.Fire(g.ctx, event.Event{Kind: event.Connect}).Refusal(); err != nil {
 		g.answer(c, reply.Reply{}, asGreeting(err))
 		g.linger = true
 		g.hangUp(event.DisconnectHostClosed)
