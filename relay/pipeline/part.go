@@ -18,7 +18,7 @@ const (
 // part is one agent's part in a session.
 type part struct {
 	binding *Binding
-	conv    Conversation // nil until the first event that is shown
+	conv    Conversation // nil until the first transaction, or event that is shown
 	seq     uint32       // of the last event
 
 	queue       []event.Event // Notify events not yet shown

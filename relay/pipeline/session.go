@@ -54,13 +54,29 @@ func (s *Session) SetClient(c event.Client) {
 // agents that are not in it any more are ended. A transaction that is under way is over.
 func (s *Session) Begin(envelope *mail.Envelope) {
 	s.EndTransaction()
-	if now := s.pipeline.Current(); now != s.order {
-		s.take(now)
-	}
+	s.hold()
 	s.State.Envelope = envelope
 	s.State.EnvelopeRevision++
 	if envelope != nil {
 		s.envelopeSeen = envelope.Revision
+	}
+}
+
+// hold takes the newest order and makes sure that its agents stay for this transaction: one
+// that is disabled meanwhile is kept by those who have a conversation with it. An order that
+// was replaced before all were held is not taken.
+func (s *Session) hold() {
+	for {
+		now := s.pipeline.Current()
+		if now != s.order {
+			s.take(now)
+		}
+		for i := range s.parts {
+			s.parts[i].open(s.State.SessionID)
+		}
+		if s.pipeline.Current() == now {
+			return
+		}
 	}
 }
 

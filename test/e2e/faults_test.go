@@ -289,3 +289,43 @@ func TestFaultDisableUnderLoad(t *testing.T) {
 	}
 	f.load.stop("")
 }
+
+// A transaction keeps the agents it began with, also those it has not shown anything yet.
+func TestDisabledAgentFinishesTheTransactionsItBeganWith(t *testing.T) {
+	sink := (&smtptest.Sink{}).Start(t)
+	r := relaytest.Start(t, relaytest.Options{NextHop: sink.Addr()})
+	r.Install("catchall", relaytest.Build(t, "plugins/catchall"), "")
+	for _, first := range []bool{true, false} {
+		c := dial(t, r.Addr)
+		if !first {
+			if reply, err := c.Send("bob@example.net", "alice@example.org", "", []byte("Subject: x\r\n\r\n")); err != nil || reply[0] != '2' {
+				t.Fatalf("%q %v", reply, err)
+			}
+			sink.Take()
+		}
+		wantReply(t, c, "MAIL FROM:<bob@example.net>", "250 ")
+		wantReply(t, c, "RCPT TO:<alice_shop@example.org>", "250 ")
+		if _, err := r.DisableAgent(context.Background(), &controlv1.AgentRequest{Name: "catchall"}); err != nil {
+			t.Fatal(err)
+		}
+		wantReply(t, c, "DATA", "354 ")
+		if err := c.Raw([]byte("Subject: x\r\n\r\n.\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		if reply, err := c.Reply(); err != nil || reply[0] != '2' {
+			t.Fatalf("%q %v", reply, err)
+		}
+		if got := sink.Take(); len(got) != 1 || got[0].To[0] != "<alice@example.org>" {
+			t.Errorf("first transaction %v: arrived %q, want it for <alice@example.org>", first, got)
+		}
+		if reply, err := c.Send("bob@example.net", "alice_shop@example.org", "", []byte("Subject: x\r\n\r\n")); err != nil || reply[0] != '2' {
+			t.Fatalf("%q %v", reply, err)
+		}
+		if got := sink.Take(); len(got) != 1 || got[0].To[0] != "<alice_shop@example.org>" {
+			t.Errorf("the next transaction still has the agent: %q", got)
+		}
+		if _, err := r.EnableAgent(context.Background(), &controlv1.AgentRequest{Name: "catchall"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
