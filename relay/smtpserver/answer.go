@@ -70,7 +70,7 @@ func (g *gate) tellAgents(c *command, r reply.Reply, err error) {
 	if g.agents == nil || !g.agents.Bound(event.Reject) {
 		return
 	}
-	told := &event.Rejection{Reply: r, Command: c.line}
+	told := &event.Rejection{Reply: r, Command: c.told()}
 	if c.verb == "RCPT" {
 		told.Recipient = c.path.String()
 	}
@@ -105,7 +105,7 @@ func (g *gate) logRefusal(c *command, r reply.Reply, err error) {
 	}
 	attrs := []slog.Attr{slog.String("session", g.id), slog.String("client", g.remote.Addr().String())}
 	if c.line != "" {
-		attrs = append(attrs, slog.String("command", scrub(c.line, true)))
+		attrs = append(attrs, slog.String("command", scrub(c.told(), true)))
 	}
 	if env := g.envelope(); env != nil {
 		if env.ID != "" {

@@ -32,6 +32,18 @@ func parseCommand(line string) *command {
 	return &command{line: line, verb: strings.ToUpper(verb), arg: strings.Trim(arg, " \t")}
 }
 
+// told is the command as log and agents get it: without the secret that AUTH may bring.
+func (c *command) told() string {
+	if c.verb != "AUTH" {
+		return c.line
+	}
+	mechanism, _, more := strings.Cut(c.arg, " ")
+	if more {
+		mechanism += " …"
+	}
+	return "AUTH " + mechanism
+}
+
 // next takes the client's next command and does what it asks for, up to where go-smtp has
 // something to read.
 func (g *gate) next() {
