@@ -121,8 +121,8 @@ func TestCheckRoleTellsTheOperator(t *testing.T) {
 			"agent filter binds OnConnect, which transport service Hub does not have; it can be installed for FrontEnd or Edge"},
 		{event.Edge, []event.Kind{event.ProxyInboundMessage},
 			"agent filter binds OnProxyInboundMessage, which transport service Edge does not have; it can be installed for FrontEnd"},
-		{event.MailboxDelivery, nil, "agent filter: MailboxDelivery takes no agents in this service"},
-		{event.MailboxSubmission, []event.Kind{event.Connect}, "agent filter: MailboxSubmission takes no agents in this service"},
+		{event.MailboxDelivery, nil, "agent filter: no agents in this service: MailboxDelivery takes none; FrontEnd, Hub and Edge do"},
+		{event.MailboxSubmission, []event.Kind{event.Connect}, "agent filter: no agents in this service: MailboxSubmission takes none; FrontEnd, Hub and Edge do"},
 		{event.Hub, []event.Kind{20}, "agent filter binds event 20, which no transport service has"},
 	} {
 		err := event.CheckRole("filter", c.role, c.bound)

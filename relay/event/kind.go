@@ -169,7 +169,7 @@ func (r Role) Events() []Kind {
 // cannot be installed for the role. It returns nil where it can.
 func CheckRole(agent string, role Role, bound []Kind) error {
 	if len(roleEvents[role]) == 0 {
-		return fmt.Errorf("agent %s: %s takes no agents in this service", agent, role)
+		return fmt.Errorf("agent %s: no agents in this service: %s takes none; %s do", agent, role, rolesWithAgents())
 	}
 	for _, k := range bound {
 		if role.Has(k) {
@@ -188,4 +188,16 @@ func CheckRole(agent string, role Role, bound []Kind) error {
 			agent, k, role, strings.Join(takes, " or "))
 	}
 	return nil
+}
+
+// rolesWithAgents names the roles that have events: "A, B and C".
+func rolesWithAgents() string {
+	var names []string
+	for _, r := range roles {
+		if len(roleEvents[r]) > 0 {
+			names = append(names, string(r))
+		}
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
