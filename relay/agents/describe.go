@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	agentv1 "example.org/relay/proto/agent/v1"
 	"example.org/relay/relay/event"
@@ -100,7 +101,7 @@ func subscriptions(wire []*agentv1.Subscription) ([]event.Subscription, error) {
 // oneLine makes text from an agent fit for a terminal and a log.
 func oneLine(text string, max int) string {
 	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r

@@ -110,6 +110,7 @@ func (w *workshop) close() error {
 type process struct {
 	agentv1.AgentServiceClient
 	child  *child // set before the program is started
+	words  lastWords
 	client *plugin.Client
 	dir    string // its own: socket, scratch, TMPDIR
 	ended  func() // releases dir and the workshop
@@ -137,13 +138,19 @@ func (w *workshop) start(ctx context.Context, name, home, path string, log *slog
 		w.running.Done()
 	}
 	out := func(stream string) io.WriteCloser { return newLineLog(log.With("stream", stream)) }
-	p.child = newChild(w.forker, path, home, out)
+	p.child = newChild(w.forker, path, home, func(stream string) io.WriteCloser {
+		if stream == "stderr" {
+			return tee{out(stream), &p.words}
+		}
+		return out(stream)
+	})
 	p.client = plugin.NewClient(w.clientConfig(p, home, out))
 	defer context.AfterFunc(ctx, p.kill)() // go-plugin's start knows no context
 	if err := p.dispense(); err != nil {
 		p.end(0)
 		return nil, fmt.Errorf("agent %s: %s did not start as an agent: %w", name, path, p.explain(err))
 	}
+	p.words.forget()
 	return p, nil
 }
 
@@ -219,18 +226,10 @@ func (p *process) dispense() error {
 	return nil
 }
 
-// explain makes go-plugin's error one line, with how the process ended where it did.
+// explain makes go-plugin's error one line, with how the process ended where it did and what
+// it wrote to standard error.
 func (p *process) explain(err error) error {
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	if len(text) > 300 {
-		text = text[:300] + "…"
-	}
-	switch text {
-	case "Unrecognized remote plugin message: ":
-		text = "it wrote no handshake to its standard output"
-	case "timeout while waiting for plugin to start":
-		text = fmt.Sprintf("it wrote no handshake to its standard output within %s", handshakeTime)
-	}
+	text := handshakeProblem(err)
 	timer := time.NewTimer(time.Second) // go-plugin has killed it: it ends in moments
 	defer timer.Stop()
 	select {
@@ -240,8 +239,39 @@ func (p *process) explain(err error) error {
 		}
 	case <-timer.C:
 	}
+	if words := p.words.String(); words != "" {
+		text += "; on standard error: " + words
+	}
 	return errors.New(text)
 }
+
+// handshakeProblem is go-plugin's error in words for an author.
+func handshakeProblem(err error) string {
+	const (
+		nothing = "it wrote no handshake to its standard output"
+		message = "Unrecognized remote plugin message: "
+	)
+	text, more, _ := strings.Cut(err.Error(), "\n")
+	switch printed, other := strings.CutPrefix(text, message); {
+	case other && printed == "" && more != "", text == "plugin exited before we could connect":
+		return nothing
+	case other:
+		return fmt.Sprintf("it printed %q before the handshake: nothing may be printed to standard output before agent.Serve", oneLine(printed, 200))
+	case text == "timeout while waiting for plugin to start":
+		return fmt.Sprintf("%s within %s", nothing, handshakeTime)
+	}
+	return oneLine(text, 300)
+}
+
+// tee writes to both; its writers never fail.
+type tee [2]io.WriteCloser
+
+func (t tee) Write(p []byte) (int, error) {
+	_, _ = t[0].Write(p)
+	return t[1].Write(p)
+}
+
+func (t tee) Close() error { return errors.Join(t[0].Close(), t[1].Close()) }
 
 // end ends the process: politely where it is given time for that, else by SIGKILL to its
 // group. It returns at once or after grace; what is left to do goes on by itself, and Kill

@@ -64,3 +64,18 @@ func TestSocketDirectoryIsNeverOneThatSomebodyElseHasMade(t *testing.T) {
 		t.Errorf("what the link led to: %v", err)
 	}
 }
+
+func TestStartErrorHasTheProgramsOwnWords(t *testing.T) {
+	r := newRig(t)
+	for behaviour, want := range map[string]string{
+		"mistyped": "did not start as an agent: it wrote no handshake to its standard output (exit status 1); on standard error: one | two [2J? | OnEndOfHeader fits no event; the nearest is OnEndOfHeaders",
+		"panics":   "(exit status 2); on standard error: panic: no such table",
+		"babble":   `it printed "hello, I am no agent" before the handshake: nothing may be printed to standard output before agent.Serve`,
+		"blank":    `it printed "" before the handshake`,
+	} {
+		_, _, err := r.Install(t.Context(), InstallRequest{Name: "a", Service: "FrontEnd", Path: program(t, behaviour)})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", behaviour, err, want)
+		}
+	}
+}

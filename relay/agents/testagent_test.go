@@ -52,6 +52,13 @@ func behave(how string) {
 	switch how {
 	case "exit":
 		syscall.Exit(3)
+	case "mistyped":
+		fmt.Fprint(os.Stderr, "reading settings\none\n\ntwo\x1b[2J\x9b\nOnEndOfHeader fits no event; the nearest is OnEndOfHeaders")
+		syscall.Exit(1)
+	case "panics":
+		panic("no such table")
+	case "blank":
+		fmt.Println()
 	case "babble":
 		fmt.Println("hello, I am no agent")
 		time.Sleep(time.Minute)
