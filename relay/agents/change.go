@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,6 +111,7 @@ func (h *Host) Enable(ctx context.Context, t Target) (Info, []string, error) {
 	}
 	h.sync()
 	h.onChange(e.Service)
+	a.log.Info("agent enabled")
 	return a.info(e, priority(entries, e)), nil, nil
 }
 
@@ -150,22 +152,35 @@ func (h *Host) Disable(ctx context.Context, t Target, now bool) (Info, []string,
 	}
 	h.sync()
 	h.onChange(e.Service)
-	notes := h.release(a, now)
+	notes := h.release(a, now, true)
+	a.log.Info("agent disabled", "now", now)
 	return a.info(e, priority(entries, e)), notes, nil
 }
 
-// release ends the agent's process when nobody needs it any more, or now.
-func (h *Host) release(a *Agent, now bool) (notes []string) {
+// release ends the agent's process when nobody needs it any more, or now. The note says who
+// does, and with canCut that it can be now.
+func (h *Host) release(a *Agent, now, canCut bool) (notes []string) {
 	v := a.sup.Load()
 	if now {
 		v.halt(0)
 		return nil
 	}
 	if n := v.open.Load(); n > 0 {
-		notes = append(notes, fmt.Sprintf("%d running sessions keep agent %s for their present transaction; --now cuts them off.", n, a.Name()))
+		notes = append(notes, keepNote(n, a.Name(), canCut))
 	}
 	h.ending.Go(func() { v.drain(h.ctx, drainPatience) })
 	return notes
+}
+
+func keepNote(sessions int64, agent string, canCut bool) string {
+	note, cut := fmt.Sprintf("%d running sessions keep agent %s for their present transaction", sessions, agent), "; --now cuts them off"
+	if sessions == 1 {
+		note, cut = fmt.Sprintf("1 running session keeps agent %s for its present transaction", agent), "; --now cuts it off"
+	}
+	if canCut {
+		note += cut
+	}
+	return note + "."
 }
 
 // Uninstall disables the agent and removes it from the registry. The files it kept stay.
@@ -190,7 +205,7 @@ func (h *Host) Uninstall(ctx context.Context, t Target) (Info, []string, error) 
 	}
 	h.sync()
 	h.onChange(e.Service)
-	notes := h.release(a, false)
+	notes := h.release(a, false, false)
 	if files, err := os.ReadDir(h.shop.home(&e)); err == nil && len(files) > 0 {
 		notes = append(notes, fmt.Sprintf("The files that agent %s kept stay in %s.", e.Name, h.shop.home(&e)))
 	}
@@ -256,7 +271,36 @@ func (h *Host) Set(ctx context.Context, q SetRequest) (Info, []string, error) {
 	}
 	h.sync()
 	h.onChange(e.Service)
+	a.log.Info("agent set", q.changes(e, priority(entries, e))...)
 	return a.info(e, priority(entries, e)), notes, nil
+}
+
+// changes are what was asked for, as it is now, for the log. Settings can hold secrets: only
+// where they came from is said.
+func (q *SetRequest) changes(e *Entry, priority int) (all []any) {
+	if q.Priority != nil {
+		all = append(all, "priority", priority)
+	}
+	if q.Timeout != nil {
+		all = append(all, "timeout", orDefault(e.Timeout.String(), e.Timeout == 0))
+	}
+	if q.OnFailure != nil {
+		all = append(all, "on_failure", orDefault(e.OnFailure, e.OnFailure == ""))
+	}
+	if q.Settings != nil {
+		all = append(all, "settings", cmp.Or(e.SettingsPath, "changed"))
+	}
+	if q.Path != nil {
+		all = append(all, "path", e.Path, "sha256", e.SHA256)
+	}
+	return all
+}
+
+func orDefault(text string, isDefault bool) string {
+	if isDefault {
+		return "default"
+	}
+	return text
 }
 
 func checkTimeout(d time.Duration) error {

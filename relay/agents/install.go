@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"example.org/relay/relay/event"
@@ -30,10 +33,21 @@ func (h *Host) Install(ctx context.Context, q InstallRequest) (Info, []string, e
 		return Info{}, nil, err
 	}
 	defer done()
-	e, err := h.candidate(ctx, q)
+	e, err := h.candidate(q)
 	if err != nil {
 		return Info{}, nil, err
 	}
+	remains, installed := h.shop.missing(&e), false
+	defer func() {
+		if !installed {
+			remains.remove()
+		}
+	}()
+	s := h.spec(e)
+	if err := h.shop.probe(ctx, s, h.log.With("agent", e.Name, "service", string(e.Service))); err != nil {
+		return Info{}, nil, err
+	}
+	e = s.Entry
 	entries := append(h.registry.Entries(), e)
 	var notes []string
 	if asks := e.Granted.List(); len(asks) > 0 {
@@ -46,13 +60,15 @@ func (h *Host) Install(ctx context.Context, q InstallRequest) (Info, []string, e
 	if err := h.registry.replace(entries); err != nil {
 		return Info{}, nil, err
 	}
+	installed = true
 	h.sync(a)
 	a.log.Info("agent installed", "path", e.Path, "sha256", e.SHA256)
 	return a.info(&e, priority(entries, &e)), notes, nil
 }
 
-// candidate makes the entry of an agent that is to be installed, checked in every respect.
-func (h *Host) candidate(ctx context.Context, q InstallRequest) (Entry, error) {
+// candidate makes the entry of an agent that is to be installed, checked but for
+// what the program says itself.
+func (h *Host) candidate(q InstallRequest) (Entry, error) {
 	e := Entry{Name: q.Name, Path: q.Path, Factory: q.Factory, Settings: q.Settings, SettingsPath: q.SettingsPath}
 	if !namePattern.MatchString(q.Name) {
 		return e, fmt.Errorf("agent name %q: must have 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first", q.Name)
@@ -73,12 +89,27 @@ func (h *Host) candidate(ctx context.Context, q InstallRequest) (Entry, error) {
 	if e.SHA256, err = digest(e.Path); err != nil {
 		return e, err
 	}
-	if err := checkSettings(q.Settings); err != nil {
-		return e, err
+	return e, checkSettings(q.Settings)
+}
+
+// madeDirs are directories that were not there, the inner first.
+type madeDirs []string
+
+// missing returns what of the agent's home, below the state directory, is not there yet.
+func (w *workshop) missing(e *Entry) (dirs madeDirs) {
+	for dir := w.home(e); dir != w.stateDir; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+			dirs = append(dirs, dir)
+		}
 	}
-	s := h.spec(e)
-	err = h.shop.probe(ctx, s, h.log.With("agent", e.Name, "service", string(e.Service)))
-	return s.Entry, err
+	return dirs
+}
+
+// remove removes those that are there now and empty.
+func (d madeDirs) remove() {
+	for _, dir := range d {
+		_ = os.Remove(dir) // fails where an agent keeps files: they are its own
+	}
 }
 
 // checkDescribed says what of a factory the service does not have.

@@ -97,6 +97,97 @@ func TestInstallRefusals(t *testing.T) {
 	}
 }
 
+func TestInstallThatIsRefusedOrOnlyAskedLeavesNoFolder(t *testing.T) {
+	r := newRig(t)
+	agents := filepath.Join(r.registry.Dir(), "agents")
+	kept := filepath.Join(agents, "FrontEnd", "earlier")
+	try := func(name, behaviour string, whatIf bool) {
+		t.Helper()
+		_, _, err := r.Install(t.Context(), InstallRequest{Name: name, Service: "FrontEnd", Path: program(t, behaviour), WhatIf: whatIf})
+		if whatIf != (err == nil) {
+			t.Errorf("what-if %v: %v", whatIf, err)
+		}
+	}
+	try("x", "exit", false)
+	try("x", "endofdata", false)
+	try("x", "good", true)
+	if _, err := os.Stat(agents); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v", agents, err)
+	}
+	if err := os.MkdirAll(kept, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	try("earlier", "exit", false)
+	if _, err := os.Stat(kept); err != nil {
+		t.Errorf("a folder that was there before: %v", err)
+	}
+	r.install(t, "there", "good")
+	if _, err := os.Stat(filepath.Join(agents, "FrontEnd", "there")); err != nil {
+		t.Errorf("the installed agent's folder: %v", err)
+	}
+}
+
+func TestChangesByCommandAreLogged(t *testing.T) {
+	r := newRig(t)
+	r.install(t, "a", "good")
+	if _, _, err := r.Enable(t.Context(), Target{Name: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	first, none, policy, settings, source := 7, time.Duration(0), "continue", `{"password":"hidden"}`, "/etc/a.toml"
+	path := program(t, "good")
+	for _, q := range []SetRequest{
+		{Priority: &first, Timeout: &none, OnFailure: &policy}, {Settings: &settings, SettingsPath: &source}, {Path: &path},
+	} {
+		q.Target = Target{Name: "a", WhatIf: true}
+		if _, _, err := r.Set(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+		q.WhatIf = false
+		if _, _, err := r.Set(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := r.Disable(t.Context(), Target{Name: "a"}, false); err != nil {
+		t.Fatal(err)
+	}
+	log, program := r.log.String(), "path="+path+" sha256="+r.registry.Entries()[0].SHA256
+	for _, want := range []string{
+		`msg="agent enabled" agent=a service=FrontEnd`,
+		`msg="agent set" agent=a service=FrontEnd priority=1 timeout=default on_failure=continue` + "\n",
+		`msg="agent set" agent=a service=FrontEnd settings=/etc/a.toml` + "\n",
+		`msg="agent set" agent=a service=FrontEnd ` + program + "\n",
+		`msg="agent disabled" agent=a service=FrontEnd now=false`,
+	} {
+		if strings.Count(log, want) != 1 {
+			t.Errorf("%d times in the log: %s", strings.Count(log, want), want)
+		}
+	}
+	if _, swapped, _ := strings.Cut(log, "agent swapped"); !strings.Contains(strings.SplitN(swapped, "\n", 2)[0], program) {
+		t.Error("the line of the swap does not name the program")
+	}
+	if strings.Contains(log, "hidden") {
+		t.Error("settings are in the log")
+	}
+}
+
+func TestNotesOfRunningSessionsNameOnlyWhatTheCommandHas(t *testing.T) {
+	r := newRig(t)
+	a := r.enabled(t, "good")
+	c := a.Open("s")
+	_, notes, err := r.Disable(t.Context(), Target{Name: "good"}, false)
+	if want := "1 running session keeps agent good for its present transaction; --now cuts it off."; err != nil || len(notes) != 1 || notes[0] != want {
+		t.Errorf("disable: %q, %v", notes, err)
+	}
+	_, notes, err = r.Uninstall(t.Context(), Target{Name: "good"})
+	if want := "1 running session keeps agent good for its present transaction."; err != nil || len(notes) == 0 || notes[0] != want {
+		t.Errorf("uninstall: %q, %v", notes, err)
+	}
+	c.End(nil, newState("s"), event.DisconnectQuit)
+	if got, want := keepNote(2, "b", true), "2 running sessions keep agent b for their present transaction; --now cuts them off."; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestEnableAndDisable(t *testing.T) {
 	r := newRig(t)
 	r.install(t, "a", "good")

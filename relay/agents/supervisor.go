@@ -379,7 +379,7 @@ func (v *supervisor) succeed(inst *instance, s *spec) {
 	v.wake()
 	v.rebind(inst.terms.Load(), s)
 	if old != nil {
-		v.log.Info("agent swapped", "pid", inst.pid, "old_pid", old.pid)
+		v.log.Info("agent swapped", "pid", inst.pid, "old_pid", old.pid, "path", s.Path, "sha256", s.SHA256)
 		go old.retire(retireTime)
 	}
 }
