@@ -30,6 +30,7 @@ var rooms = []string{
 	"relay/reply",
 	"proto/agent/v1",
 	"proto/control/v1",
+	"plugins/agent/processors",
 }
 
 // kept are imports that go down and are wrong all the same.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"example.org/relay/plugins/agent/processors"
 	"example.org/relay/proto/control/v1"
 	"example.org/relay/relay"
 )
@@ -71,6 +72,7 @@ func serve(ctx context.Context, r *relay.Relay, log *slog.Logger) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	processors.Share()
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)

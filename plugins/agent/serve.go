@@ -16,6 +16,7 @@ import (
 	plugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
+	"example.org/relay/plugins/agent/processors"
 	agentv1 "example.org/relay/proto/agent/v1"
 )
 
@@ -41,7 +42,7 @@ func Serve(factories ...Factory) {
 		// Events leave much garbage behind and little that lives: fewer collections cost a few MB.
 		debug.SetGCPercent(400)
 	}
-	shareProcessors()
+	processors.Share()
 	own := answers.(*service)
 	own.watches.gone = func() { os.Exit(0) }
 	ignoreTermination(&own.watches)

@@ -1,4 +1,10 @@
-package agent
+// Package processors gives a process of many short hand-overs as many processors as its work
+// needs, and no more. The relay and its agents use it.
+//
+// Handing work from goroutine to goroutine is cheaper within one processor than across two: up
+// to a quarter of the time and of the processor time of an event, where little is done with it.
+// So a process begins on one processor, and gets all of them for as long as it uses most of one.
+package processors
 
 import (
 	"os"
@@ -7,22 +13,19 @@ import (
 	"time"
 )
 
-// Handing an event from goroutine to goroutine is cheaper within one processor than across
-// two: a quarter of the time and of the processor time of an event, where handlers do little.
-// So an agent begins on one processor, and gets all of them for as long as it uses most of
-// one. GOMAXPROCS in the environment decides otherwise.
-
 const (
 	shareTick = 200 * time.Millisecond
-	// busyShare of one processor is when one is not enough, calmShare when it is again, once that
-	// has lasted for calmTicks.
-	busyShare = 0.6
-	calmShare = 0.3
-	calmTicks = 25
+	// busyShare of the one processor, for busyTicks in a row, is when it is not enough. calmShare,
+	// for calmTicks, is when it is again: the same work takes more on several.
+	busyShare = 0.85
+	busyTicks = 2
+	calmShare = 0.7
+	calmTicks = 5
 )
 
-// shareProcessors adapts the number of processors to the work, for the life of the process.
-func shareProcessors() {
+// Share adapts the number of processors to the work, for the life of the process. GOMAXPROCS
+// in the environment decides otherwise.
+func Share() {
 	all := runtime.GOMAXPROCS(0)
 	if os.Getenv("GOMAXPROCS") != "" || all == 1 {
 		return
@@ -43,20 +46,21 @@ func shareProcessors() {
 
 // sharing is the rule by which processors are given and taken.
 type sharing struct {
-	all, now int
-	calm     int // ticks in a row
+	all, now   int
+	busy, calm int // ticks in a row
 }
 
 // next returns the number of processors to use from now on, 0 where it does not change. busy
 // is the time used since the last tick, in processors.
 func (s *sharing) next(busy float64) int {
-	if busy >= calmShare {
+	if s.busy++; busy <= busyShare {
+		s.busy = 0
+	}
+	if s.calm++; busy >= calmShare {
 		s.calm = 0
-	} else {
-		s.calm++
 	}
 	switch {
-	case s.now == 1 && busy > busyShare:
+	case s.now == 1 && s.busy >= busyTicks:
 		s.now = s.all
 	case s.now > 1 && s.calm >= calmTicks:
 		s.now = 1
