@@ -26,8 +26,6 @@ type NextHop interface {
 type Delivery interface {
 	// Remote is the address of the server, for logs.
 	Remote() string
-	// Extensions are those this server offers.
-	Extensions() mail.Extensions
 	// Envelope sends MAIL and all RCPT, and DATA where data is set, in one group as far as the
 	// server allows, and returns the replies. Without data, more recipients may follow by Rcpt.
 	// It may be used again after Reset.
@@ -37,8 +35,9 @@ type Delivery interface {
 	// Data sends DATA; 354 is what is hoped for.
 	Data(ctx context.Context) (reply.Reply, error)
 	// Content sends header and body after a 354, then the final dot, and returns the final reply.
-	// The body begins with the empty line, where there is one. An error of the body's Read is returned as it is, and the connection was closed
-	// without a dot: nothing is delivered. After the dot it waits as long as ctx lets it.
+	// The body begins with the empty line, where there is one. An error of the body's Read is
+	// returned as it is, and the connection was closed without a dot: nothing is delivered. After
+	// the dot it waits as long as ctx lets it.
 	Content(ctx context.Context, header *mail.Header, body io.Reader) (reply.Reply, error)
 	// Reset sends RSET: the transaction is dropped, the connection stays.
 	Reset(ctx context.Context) error

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 )
 
@@ -260,12 +259,6 @@ func (h *Header) AppendTo(b []byte) []byte {
 		b = append(b, h.fields[i].Raw...)
 	}
 	return b
-}
-
-// WriteTo writes the section, without the empty line.
-func (h *Header) WriteTo(w io.Writer) (int64, error) {
-	n, err := w.Write(h.AppendTo(make([]byte, 0, h.Size())))
-	return int64(n), err
 }
 
 func (h *Header) index(id uint32) int {

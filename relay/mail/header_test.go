@@ -49,9 +49,8 @@ func TestHeaderKeepsEveryOctet(t *testing.T) {
 			if got := string(h.AppendTo(nil)); got != c.raw {
 				t.Errorf("AppendTo = %q, want %q", got, c.raw)
 			}
-			var b bytes.Buffer
-			if n, err := h.WriteTo(&b); b.String() != c.raw || int(n) != len(c.raw) || err != nil || h.Size() != len(c.raw) {
-				t.Errorf("WriteTo = %d, %v, %q; Size = %d", n, err, b.String(), h.Size())
+			if h.Size() != len(c.raw) {
+				t.Errorf("Size = %d, want %d", h.Size(), len(c.raw))
 			}
 			var names []string
 			for f := range h.All() {
