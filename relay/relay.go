@@ -17,6 +17,7 @@ import (
 	"example.org/relay/relay/frontend"
 	"example.org/relay/relay/nexthop"
 	"example.org/relay/relay/pipeline"
+	"example.org/relay/relay/smtpserver"
 )
 
 // Version is the relay's own version.
@@ -38,6 +39,7 @@ type Relay struct {
 	building sync.Mutex // held while the pipeline is made of the agents
 	front    *frontend.FrontEnd
 	tls      *certificate
+	clients  *smtpserver.Clients
 
 	// mu is held while a change of configuration is put in force, and by no message.
 	mu        sync.Mutex
@@ -54,7 +56,7 @@ func New(path string, log *slog.Logger) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{path: path, stateDir: cfg.StateDir, log: log, started: time.Now(), cfg: cfg, tls: &certificate{}}
+	r := &Relay{path: path, stateDir: cfg.StateDir, log: log, started: time.Now(), cfg: cfg, tls: &certificate{}, clients: smtpserver.NewClients()}
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
@@ -115,7 +117,22 @@ func agentDefaults(cfg *config.Config) agents.Defaults {
 func hopConfig(cfg *config.Config) nexthop.Config {
 	h := cfg.NextHops[cfg.FrontEnd.NextHop]
 	policy, _ := nexthop.ParseTLSPolicy(h.TLS) // config has checked it
-	return nexthop.Config{Name: h.Name, Addresses: h.Addresses, TLS: policy, Hostname: cfg.Hostname}
+	return nexthop.Config{
+		Name: h.Name, Addresses: h.Addresses, Weights: h.Weights, TLS: policy, TLSName: h.TLSName, CA: h.CA,
+		Certificate: h.Certificate, Key: h.Key, Auth: hopAuth(h.Auth), Hostname: cfg.Hostname,
+		ForwardClient: nexthop.ForwardClient(h.ForwardClient), MaxConnections: h.Connections,
+	}
+}
+
+func hopAuth(a *config.NextHopAuth) nexthop.Auth {
+	if a == nil {
+		return nexthop.Auth{}
+	}
+	file := a.PasswordFile
+	if a.Mechanism == "xoauth2" {
+		file = a.TokenFile
+	}
+	return nexthop.Auth{Mechanism: a.Mechanism, Username: a.Username, SecretFile: file}
 }
 
 func settings(cfg *config.Config, h *nexthop.Hop) frontend.Settings {

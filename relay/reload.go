@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"example.org/relay/proto/control/v1"
 	"example.org/relay/relay/config"
@@ -107,29 +108,37 @@ func changes(old, now *config.Config) []string {
 	return all
 }
 
+// among reports whether a client is in one of the networks.
+func among(networks []netip.Prefix) func(netip.Addr) bool {
+	return func(client netip.Addr) bool {
+		return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(client.Unmap()) })
+	}
+}
+
+func limits(l config.Limits) smtpserver.Limits {
+	return smtpserver.Limits{
+		MessageSize: l.MessageSize, Recipients: l.Recipients, HeaderSize: int(l.HeaderSize), HeaderFields: l.HeaderFields,
+		CommandTimeout: l.CommandTimeout, DataTimeout: l.DataTimeout, MessageTimeout: l.MessageTimeout, SessionTimeout: l.SessionTimeout,
+		MinimumRate: l.MinimumRate, Errors: l.Errors, UnknownCommands: l.UnknownCommands, AuthFailures: l.AuthFailures,
+		Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress, ConnectionsPerNetwork: l.ConnectionsPerNetwork,
+		Tarpit: l.Tarpit, GreetingDelay: l.GreetingDelay, AuthFailuresPerAddress: l.AuthFailuresPerAddress,
+		RepairLineEnds: l.BareLineEnds == "repair",
+	}
+}
+
 // server makes the server of one listener from a configuration.
 func (r *Relay) server(cfg *config.Config, l config.Listener) *smtpserver.Server {
-	relay := cfg.Networks.Relay
 	return smtpserver.New(smtpserver.Config{
 		Hostname: cfg.Hostname,
+		Banner:   l.Banner,
 		Listener: l.Address,
 		TLSMode:  smtpserver.TLSMode(l.TLS),
 		TLS:      r.tls.config,
-		Limits: smtpserver.Limits{
-			MessageSize:    cfg.Limits.MessageSize,
-			HeaderSize:     int(cfg.Limits.HeaderSize),
-			Recipients:     cfg.Limits.Recipients,
-			CommandTimeout: cfg.Limits.CommandTimeout,
-			DataTimeout:    cfg.Limits.DataTimeout,
-		},
-		Internal: func(client netip.Addr) bool {
-			for _, p := range relay {
-				if p.Contains(client.Unmap()) {
-					return true
-				}
-			}
-			return false
-		},
+		Limits:   limits(l.Limits),
+		Internal: among(l.Networks.Relay),
+		Proxy:    among(l.Networks.Proxy),
+		XClient:  among(l.Networks.XClient),
+		Clients:  r.clients,
 		Pipeline: r.pipeline,
 		Backend:  backend{r.front},
 		Log:      r.log,

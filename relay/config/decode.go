@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -13,10 +14,21 @@ import (
 // decoder fills a file from what the TOML parser made of the text. The parser's own
 // decoding stops at the first wrong type, takes keys in any case, and an integer for
 // nanoseconds; this one goes on, and reports each wrong value under its key.
-type decoder struct{ *report }
+type decoder struct {
+	*report
+	general *file // what a listener's own tables leave out
+}
 
-func (d *decoder) decode(f *file, table map[string]any) {
-	d.table("", reflect.ValueOf(f).Elem(), table)
+// decode fills what listeners refer to before the rest.
+func (d *decoder) decode(table map[string]any) {
+	out, rest := reflect.ValueOf(d.general).Elem(), maps.Clone(table)
+	for _, key := range []string{"limits", "networks"} {
+		if value, ok := rest[key]; ok {
+			d.table("", out, map[string]any{key: value})
+			delete(rest, key)
+		}
+	}
+	d.table("", out, rest)
 }
 
 // table fills a struct. Keys are matched exactly.
@@ -74,6 +86,9 @@ func (d *decoder) element(at string, pointer reflect.Value, in any) {
 	if v, ok := pointer.Interface().(interface{ setDefaults() }); ok {
 		v.setDefaults()
 	}
+	if l, ok := pointer.Interface().(*Listener); ok {
+		l.Limits, l.Networks = d.general.Limits, d.general.Networks
+	}
 	d.table(at, pointer.Elem(), in)
 }
 
@@ -111,6 +126,7 @@ func (d *decoder) list(at string, out reflect.Value, in any, tag reflect.StructT
 		d.add(at, "must be %s, got %s", what, show(in))
 		return
 	}
+	out.SetZero()
 	for i, value := range all {
 		v := reflect.New(elem)
 		if plain {
@@ -126,15 +142,17 @@ func (d *decoder) list(at string, out reflect.Value, in any, tag reflect.StructT
 func leaf(out reflect.Value, tag reflect.StructTag) func(in any) error {
 	switch p := out.Addr().Interface().(type) {
 	case *time.Duration:
-		return func(in any) (err error) { *p, err = duration(in); return }
+		return func(in any) (err error) { *p, err = duration(in, tag.Get("zero") != ""); return }
 	case *netip.Prefix:
 		return func(in any) (err error) { *p, err = prefix(in); return }
 	case *int64:
 		if tag.Get("as") == "size" {
-			return func(in any) (err error) { *p, err = size(in); return }
+			return func(in any) (err error) { *p, err = size(in, tag.Get("zero") != ""); return }
 		}
 	case *int:
 		return func(in any) (err error) { *p, err = number(in, tag.Get("min")); return }
+	case *bool:
+		return func(in any) (err error) { *p, err = yesNo(in); return }
 	case *string:
 		return func(in any) (err error) { *p, err = text(in, tag.Get("oneof")); return }
 	}

@@ -10,6 +10,7 @@ type file struct {
 	AcceptedDomains []AcceptedDomain `toml:"accepted_domain"`
 	TLS             struct {
 		Pairs []TLSPair `toml:"pair"`
+		ACME  *ACME     `toml:"acme"`
 	} `toml:"tls"`
 	NextHops map[string]NextHop `toml:"next_hop"`
 	FrontEnd *FrontEnd          `toml:"frontend"`
@@ -17,6 +18,7 @@ type file struct {
 	Edge     *Hub               `toml:"edge"`
 	Limits   Limits             `toml:"limits"`
 	Networks Networks           `toml:"networks"`
+	Auth     Auth               `toml:"auth"`
 	Agents   Agents             `toml:"agents"`
 }
 
@@ -27,11 +29,20 @@ func newFile() *file {
 	return &file{
 		StateDir: "var",
 		Limits: Limits{
-			MessageSize:    35_000_000,
-			Recipients:     200,
-			HeaderSize:     256_000,
-			CommandTimeout: 5 * time.Minute,
-			DataTimeout:    10 * time.Minute,
+			MessageSize:            35_000_000,
+			Recipients:             200,
+			HeaderSize:             256_000,
+			HeaderFields:           10_000,
+			CommandTimeout:         5 * time.Minute,
+			DataTimeout:            10 * time.Minute,
+			MessageTimeout:         time.Hour,
+			SessionTimeout:         12 * time.Hour,
+			MinimumRate:            100,
+			Errors:                 20,
+			UnknownCommands:        10,
+			AuthFailures:           3,
+			AuthFailuresPerAddress: 20,
+			BareLineEnds:           "refuse",
 		},
 		Agents: Agents{Timeout: 10 * time.Second, OnFailure: "tempfail"},
 	}
@@ -39,8 +50,18 @@ func newFile() *file {
 
 func (a *AcceptedDomain) setDefaults() { a.Recipients = "verify" }
 
-func (n *NextHop) setDefaults() { n.Protocol, n.TLS = "smtp", "opportunistic" }
+func (a *ACME) setDefaults() { a.Directory, a.Challenge = letsEncrypt, "http-01" }
 
-func (f *FrontEnd) setDefaults() { f.RecipientCheck = "auto" }
+const letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+
+func (n *NextHop) setDefaults() {
+	n.Protocol, n.TLS, n.ForwardClient = "smtp", "opportunistic", "none"
+}
+
+func (a *NextHopAuth) setDefaults() { a.Mechanism = "plain" }
+
+func (f *FrontEnd) setDefaults() { f.RecipientCheck, f.RecipientCacheSize = "auto", 100_000 }
+
+func (l *Listener) setDefaults() { l.Auth, l.ClientCertificate = "none", "none" }
 
 func (h *Hub) setDefaults() { h.RetryInterval, h.ExpireAfter = 5*time.Minute, 48*time.Hour }

@@ -52,7 +52,7 @@ func Parse(path string, data []byte) (*Config, error) {
 	}
 	r.lines = findLines(string(data))
 	f := newFile()
-	(&decoder{r}).decode(f, table)
+	(&decoder{r, f}).decode(table)
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -70,7 +70,7 @@ func (f *file) config(path string) *Config {
 	c := &Config{
 		File: path, Hostname: f.Hostname, StateDir: f.StateDir, AcceptedDomains: f.AcceptedDomains, TLSPairs: f.TLS.Pairs,
 		NextHops: f.NextHops, FrontEnd: f.FrontEnd, Hub: f.Hub, Edge: f.Edge,
-		Limits: f.Limits, Networks: f.Networks, Agents: f.Agents,
+		Limits: f.Limits, Networks: f.Networks, Agents: f.Agents, ACME: f.TLS.ACME, Auth: f.Auth,
 	}
 	if c.Hostname == "" {
 		c.Hostname, _ = os.Hostname() // where it fails, the rule for hostname says so
@@ -81,15 +81,23 @@ func (f *file) config(path string) *Config {
 		p := &c.TLSPairs[i]
 		p.Certificate, p.Key = below(from, p.Certificate), below(from, p.Key)
 	}
+	c.Auth.Users = below(from, c.Auth.Users)
+	if c.ACME != nil {
+		c.ACME.CA = below(from, c.ACME.CA)
+	}
 	for name, n := range c.NextHops {
 		n.Name = name
+		n.CA, n.Certificate, n.Key = below(from, n.CA), below(from, n.Certificate), below(from, n.Key)
+		if n.Auth != nil {
+			n.Auth.PasswordFile, n.Auth.TokenFile = below(from, n.Auth.PasswordFile), below(from, n.Auth.TokenFile)
+		}
 		c.NextHops[name] = n
 	}
 	for _, all := range [][]Listener{c.FrontEnd.listeners(), c.Hub.listeners(), c.Edge.listeners()} {
 		for i := range all {
 			if all[i].TLS == "" {
 				all[i].TLS = "none"
-				if len(c.TLSPairs) > 0 {
+				if len(c.TLSPairs) > 0 || c.ACME != nil {
 					all[i].TLS = "starttls"
 				}
 			}

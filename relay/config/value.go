@@ -11,10 +11,10 @@ import (
 )
 
 // duration reads "5m". A bare number is refused: nobody can tell its unit.
-func duration(in any) (time.Duration, error) {
+func duration(in any, zero bool) (time.Duration, error) {
 	s, _ := in.(string)
 	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
+	if err != nil || d < 0 || d == 0 && !zero {
 		return 0, fmt.Errorf(`must be a duration with a unit, as "90s", "5m" or "48h", got %s`, show(in))
 	}
 	return d, nil
@@ -23,12 +23,12 @@ func duration(in any) (time.Duration, error) {
 var sizeUnits = map[string]int64{"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}
 
 // size reads "35MB" into octets.
-func size(in any) (int64, error) {
+func size(in any, zero bool) (int64, error) {
 	s, _ := in.(string)
 	digits := strings.TrimRight(s, " BKMGbkmg")
 	n, err := strconv.ParseInt(digits, 10, 64)
 	unit, ok := sizeUnits[strings.ToUpper(strings.TrimSpace(s[len(digits):]))]
-	if err != nil || !ok || n <= 0 || n > math.MaxInt64/unit {
+	if err != nil || !ok || n < 0 || n == 0 && !zero || n > math.MaxInt64/unit {
 		return 0, fmt.Errorf(`must be a size with a unit, B, KB, MB or GB, as "35MB", got %s`, show(in))
 	}
 	return n * unit, nil
@@ -42,6 +42,15 @@ func number(in any, atLeast string) (int, error) {
 		return 0, fmt.Errorf("must be a whole number, at least %d, got %s", least, show(in))
 	}
 	return int(n), nil
+}
+
+// yesNo reads true or false.
+func yesNo(in any) (bool, error) {
+	b, ok := in.(bool)
+	if !ok {
+		return false, fmt.Errorf("must be true or false, got %s", show(in))
+	}
+	return b, nil
 }
 
 // text reads a string that is not empty, one of the words of oneOf where there are any.

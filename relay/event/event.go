@@ -25,6 +25,14 @@ type Event struct {
 	Recipient  mail.Recipient   // RcptCommand
 	Rejection  *Rejection       // Reject
 	Disconnect DisconnectReason // Disconnect
+	Auth       *Authentication  // AuthCommand, EndOfAuthentication
+}
+
+// Authentication is an attempt to log in.
+type Authentication struct {
+	Mechanism string // upper case
+	User      string // EndOfAuthentication: who has logged in, or the name that was tried
+	Success   bool   // EndOfAuthentication
 }
 
 // Rejection is a 4yz or 5yz reply that was given.
@@ -78,6 +86,7 @@ type State struct {
 // Connection is what is known of the TCP connection.
 type Connection struct {
 	Remote      netip.AddrPort // the real client, behind PROXY or XCLIENT
+	RemoteHost  string         // the client's name, where a trusted hop has told it; "": not known
 	Local       netip.AddrPort
 	Listener    string // its address as configured
 	Started     time.Time
@@ -92,7 +101,9 @@ type Client struct {
 	Hello string // argument of HELO or EHLO
 	ESMTP bool
 	TLS   *tls.ConnectionState // nil: no TLS
-	User  string               // authenticated identity
+	User  string               // authenticated identity; "": has not logged in
+	// Mechanism is how User has logged in.
+	Mechanism string
 }
 
 // Property is one entry of a bag.

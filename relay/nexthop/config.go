@@ -14,8 +14,25 @@ type Config struct {
 	Name string
 	// Addresses are host:port, tried in order; without a port, 25.
 	Addresses []string
+	// Weights, where there are any, are one for each address: it is tried first that often,
+	// compared with the others; 0: only when none of the others answers.
+	Weights []int
 	// TLS is what is asked of the connection. The zero value is NoTLS.
 	TLS TLSPolicy
+	// TLSName is whom the certificate must be for; "" is the host of the address.
+	TLSName string
+	// CA is a PEM file of whom to trust where TLS is VerifiedTLS; "" is RootCAs.
+	CA string
+	// Certificate and Key are PEM files of what we show where a server asks; "": nothing. They are
+	// read at New and, where they have changed since, at the next handshake.
+	Certificate, Key string
+	// Auth is how we log in; the zero value: we do not.
+	Auth Auth
+	// ForwardClient is how the server is told who the client is; the zero value: not.
+	ForwardClient ForwardClient
+	// MaxConnections is how many there may be at a time, to all addresses together, idle ones
+	// included; 0: any number. Who finds none free waits, as long as its context lets it.
+	MaxConnections int
 	// Hostname is our name in EHLO.
 	Hostname string
 	// MaxIdle is how many unused connections are kept per address; 0 is 50, negative is none.
@@ -43,6 +60,24 @@ type Timeouts struct {
 	// min, is longer than clients wait, whose context ends it; it bounds those who never give up.
 	Termination time.Duration
 }
+
+// Auth is how we log in at a server (RFC 4954), under TLS only.
+type Auth struct {
+	Mechanism  string // plain, login or xoauth2; "": we do not
+	Username   string
+	SecretFile string // its first line is the password, or the token; read at each login
+}
+
+// ForwardClient is a way to tell a server that trusts us who the client is.
+type ForwardClient string
+
+// The ways. The zero value and "none": it is not told. Where the server does not offer the
+// command, it is not told either, and the log says so.
+const (
+	ForwardNothing ForwardClient = "none"
+	XClient        ForwardClient = "xclient"
+	XForward       ForwardClient = "xforward"
+)
 
 // TLSPolicy is what is asked of the connection to a next hop.
 type TLSPolicy uint8

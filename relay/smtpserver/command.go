@@ -135,7 +135,7 @@ func (g *gate) refuseBad(c *command, err error) {
 		g.bad++
 	}
 	g.answer(c, reply.Reply{}, err)
-	if g.bad >= maxBad && !g.dead {
+	if g.bad >= g.s.cfg.Limits.Errors && !g.dead {
 		g.linger = true
 		g.answer(c, reply.Reply{}, reply.Refuse(reply.New(421, reply.Enhanced{Subject: 7}, "too many errors, closing connection")))
 	}

@@ -139,7 +139,7 @@ func (c *content) header() (*mail.Header, error) {
 		return nil, c.fail(reply.New(552, reply.Enhanced{Subject: 3, Detail: 4}, "header section is too big"))
 	}
 	h := mail.ParseHeader(buf)
-	if h.Len() > maxFields {
+	if h.Len() > c.g.s.cfg.Limits.HeaderFields {
 		return nil, c.fail(reply.New(552, reply.Enhanced{Subject: 3, Detail: 4}, "too many header fields"))
 	}
 	return h, nil

@@ -1,6 +1,7 @@
 package smtpserver
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -40,7 +41,7 @@ func (g *gate) begin() {
 		g.hangUp(event.DisconnectHostClosed)
 		return
 	}
-	g.answer(c, reply.New(220, reply.None, g.s.cfg.Hostname+" ESMTP relay"), nil)
+	g.answer(c, reply.New(220, reply.None, g.s.cfg.Hostname+" "+cmp.Or(g.s.cfg.Banner, "ESMTP relay")), nil)
 }
 
 // asGreeting gives a refusal a code that may stand in place of the banner: 554 or 421
