@@ -82,10 +82,10 @@ func TestEveryKeyIsRead(t *testing.T) {
 			},
 			"out side": {Name: "out side", Addresses: []string{"192.0.2.2:25"}, Protocol: "smtp", TLS: "opportunistic"},
 		},
-		FrontEnd: &config.FrontEnd{NextHop: "hub", RecipientCheck: "live", Listeners: []config.Listener{{":25", "none"}}},
+		FrontEnd: &config.FrontEnd{NextHop: "hub", RecipientCheck: "live", Listeners: []config.Listener{{Address: ":25", TLS: "none"}}},
 		Hub: &config.Hub{
 			NextHop: "inside", RetryInterval: 90 * time.Second, ExpireAfter: 24 * time.Hour,
-			Listeners: []config.Listener{{"127.0.0.1:2526", "none"}},
+			Listeners: []config.Listener{{Address: "127.0.0.1:2526", TLS: "none"}},
 		},
 		Limits: config.Limits{
 			MessageSize: 1e9, Recipients: 1, HeaderSize: 500, CommandTimeout: time.Minute, DataTimeout: 150 * time.Second,

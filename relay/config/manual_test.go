@@ -19,7 +19,7 @@ func TestManualLoads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.FrontEnd == nil || c.FrontEnd.Listeners[0] != (Listener{"127.0.0.1:2525", "none"}) {
+	if c.FrontEnd == nil || c.FrontEnd.Listeners[0].Address != "127.0.0.1:2525" {
 		t.Errorf("FrontEnd = %+v", c.FrontEnd)
 	}
 	if set := c.NotInForce(); len(set) > 0 {
