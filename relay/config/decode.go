@@ -205,8 +205,8 @@ func find(t reflect.Type, path, key string) string {
 		}
 		t = t.Elem()
 	}
-	if t.Kind() != reflect.Struct {
-		return ""
+	if t.Kind() != reflect.Struct || t == reflect.TypeFor[Limits]() && path != "limits" || t == reflect.TypeFor[Networks]() && path != "networks" {
+		return "" // a listener has them too, but they are known by the general tables
 	}
 	for i, k := range keysOf(t) {
 		if k == key && path != "" {

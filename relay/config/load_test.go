@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -40,14 +41,20 @@ func TestEveryKeyIsRead(t *testing.T) {
 		accepted_domain = [{ name = "example.org", recipients = "any" }, { name = "*.example.org" }]
 		[next_hop.inside]
 		addresses = ["192.0.2.1:25", "[2001:db8::1]:25", "mail.example.org:25"]
+		weights = [3, 1, 0]
 		protocol = "lmtp"
 		tls = "verified"
+		tls_name = "mail.example.net"
+		forward_client = "xforward"
+		connections = 7
 		[next_hop."out side"]
 		addresses = ["192.0.2.2:25"]
 		[frontend]
 		next_hop = "hub"
 		recipient_check = "live"
-		listener = [{ address = ":25", tls = "none" }]
+		recipient_cache_ttl = "5m"
+		recipient_cache_size = 9
+		listener = [{ address = ":25", tls = "none", banner = "ESMTP ready" }]
 		[hub]
 		next_hop = "inside"
 		retry_interval = "90s"
@@ -58,9 +65,22 @@ func TestEveryKeyIsRead(t *testing.T) {
 		message_size = "1 GB"
 		recipients = 1
 		header_size = "500B"
+		header_fields = 2
 		command_timeout = "1m"
 		data_timeout = "2m30s"
+		message_timeout = "0s"
+		session_timeout = "3h"
+		minimum_rate = "0B"
+		connections = 50
 		connections_per_address = 5
+		connections_per_network = 6
+		errors = 3
+		unknown_commands = 4
+		tarpit = "1s"
+		greeting_delay = "2s"
+		auth_failures = 8
+		auth_failures_per_address = 0
+		bare_line_ends = "repair"
 		[networks]
 		relay = ["192.0.2.0/24", "2001:db8::1"]
 		proxy = ["198.51.100.7"]
@@ -72,30 +92,41 @@ func TestEveryKeyIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	limits := config.Limits{
+		MessageSize: 1e9, Recipients: 1, HeaderSize: 500, HeaderFields: 2, CommandTimeout: time.Minute, DataTimeout: 150 * time.Second,
+		SessionTimeout: 3 * time.Hour, Connections: 50, ConnectionsPerAddress: 5, ConnectionsPerNetwork: 6, Errors: 3, UnknownCommands: 4,
+		Tarpit: time.Second, GreetingDelay: 2 * time.Second, AuthFailures: 8, BareLineEnds: "repair",
+	}
+	networks := config.Networks{
+		Relay:   []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
+		Proxy:   []netip.Prefix{netip.MustParsePrefix("198.51.100.7/32")},
+		XClient: []netip.Prefix{netip.MustParsePrefix("::/0")},
+	}
+	listener := func(address, banner string) []config.Listener {
+		return []config.Listener{{
+			Address: address, TLS: "none", Auth: "none", ClientCertificate: "none", Banner: banner, Networks: networks, Limits: limits,
+		}}
+	}
 	want := &config.Config{
 		File: "/etc/relay/config.toml", Hostname: "mx.example.org", StateDir: "/var/lib/relay",
 		AcceptedDomains: []config.AcceptedDomain{{"example.org", "any"}, {"*.example.org", "verify"}},
 		NextHops: map[string]config.NextHop{
 			"inside": {
-				Name: "inside", Addresses: []string{"192.0.2.1:25", "[2001:db8::1]:25", "mail.example.org:25"},
-				Protocol: "lmtp", TLS: "verified",
+				Name: "inside", Addresses: []string{"192.0.2.1:25", "[2001:db8::1]:25", "mail.example.org:25"}, Weights: []int{3, 1, 0},
+				Protocol: "lmtp", TLS: "verified", TLSName: "mail.example.net", ForwardClient: "xforward", Connections: 7,
 			},
-			"out side": {Name: "out side", Addresses: []string{"192.0.2.2:25"}, Protocol: "smtp", TLS: "opportunistic"},
+			"out side": {
+				Name: "out side", Addresses: []string{"192.0.2.2:25"}, Protocol: "smtp", TLS: "opportunistic", ForwardClient: "none",
+			},
 		},
-		FrontEnd: &config.FrontEnd{NextHop: "hub", RecipientCheck: "live", Listeners: []config.Listener{{Address: ":25", TLS: "none"}}},
+		FrontEnd: &config.FrontEnd{
+			NextHop: "hub", RecipientCheck: "live", RecipientCacheTTL: 5 * time.Minute, RecipientCacheSize: 9,
+			Listeners: listener(":25", "ESMTP ready"),
+		},
 		Hub: &config.Hub{
-			NextHop: "inside", RetryInterval: 90 * time.Second, ExpireAfter: 24 * time.Hour,
-			Listeners: []config.Listener{{Address: "127.0.0.1:2526", TLS: "none"}},
+			NextHop: "inside", RetryInterval: 90 * time.Second, ExpireAfter: 24 * time.Hour, Listeners: listener("127.0.0.1:2526", ""),
 		},
-		Limits: config.Limits{
-			MessageSize: 1e9, Recipients: 1, HeaderSize: 500, CommandTimeout: time.Minute, DataTimeout: 150 * time.Second,
-			ConnectionsPerAddress: 5,
-		},
-		Networks: config.Networks{
-			Relay:   []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
-			Proxy:   []netip.Prefix{netip.MustParsePrefix("198.51.100.7/32")},
-			XClient: []netip.Prefix{netip.MustParsePrefix("::/0")},
-		},
+		Limits: limits, Networks: networks,
 		Agents: config.Agents{Timeout: time.Second, OnFailure: "continue"},
 	}
 	if diff := cmp.Diff(want, c, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
@@ -108,12 +139,48 @@ func TestEveryKeyIsRead(t *testing.T) {
 		t.Errorf("Domains = %v", d.Names())
 	}
 	for _, key := range []string{
-		"accepted_domain[0].recipients", "frontend.next_hop", "next_hop.inside.protocol", "hub:", "limits.connections_per_address",
-		"networks.proxy", "networks.xclient",
+		"accepted_domain[0].recipients", "frontend.next_hop", "next_hop.inside.protocol", "hub:",
 	} {
 		if !slices.ContainsFunc(c.NotInForce(), func(s string) bool { return strings.HasPrefix(s, key) }) {
 			t.Errorf("NotInForce = %q, without %s", c.NotInForce(), key)
 		}
+	}
+}
+
+// Of what a listener's own tables leave out, the general ones hold, wherever they stand in the file.
+func TestListenerOverridesLimitsAndNetworks(t *testing.T) {
+	c, err := config.Parse("config.toml", []byte(small+`
+		[frontend.listener.limits]
+		recipients = 5
+		tarpit = "0s"
+		[frontend.listener.networks]
+		relay = []
+		xclient = ["192.0.2.7"]
+		[[frontend.listener]]
+		address = "127.0.0.1:2526"
+		[limits]
+		recipients = 50
+		errors = 7
+		tarpit = "3s"
+		[networks]
+		relay = ["192.0.2.0/24"]
+		proxy = ["198.51.100.7"]
+	`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, general := c.FrontEnd.Listeners[0], c.FrontEnd.Listeners[1]
+	if own.Limits.Recipients != 5 || own.Limits.Tarpit != 0 || own.Limits.Errors != 7 {
+		t.Errorf("limits of its own: %+v", own.Limits)
+	}
+	if len(own.Networks.Relay) != 0 || len(own.Networks.XClient) != 1 || len(own.Networks.Proxy) != 1 {
+		t.Errorf("networks of its own: %+v", own.Networks)
+	}
+	if !reflect.DeepEqual(general.Limits, c.Limits) || !reflect.DeepEqual(general.Networks, c.Networks) {
+		t.Errorf("general: %+v %+v", general.Limits, general.Networks)
+	}
+	if c.Limits.Recipients != 50 || len(c.Networks.Relay) != 1 || len(c.Networks.XClient) != 0 {
+		t.Errorf("a listener has changed the general tables: %+v %+v", c.Limits, c.Networks)
 	}
 }
 

@@ -20,7 +20,6 @@ func (c *Config) NotInForce() []string {
 		add(a.Recipients != "verify", "%s.recipients = %q: it is for the Hub and the Edge, which are not in this version; "+
 			"the FrontEnd asks its next hop", index("accepted_domain", i), a.Recipients)
 	}
-	add(len(c.TLSPairs) > 1, "tls.pair: only the first is used, whatever name the client asks for")
 	add(c.FrontEnd != nil && c.FrontEnd.NextHop == HubNextHop,
 		"frontend.next_hop = %q: the Hub is not in this version, so the FrontEnd has nowhere to send to", HubNextHop)
 	for _, name := range slices.Sorted(maps.Keys(c.NextHops)) {
@@ -29,9 +28,5 @@ func (c *Config) NotInForce() []string {
 	}
 	add(c.Hub != nil, "hub: the Hub is not in this version; nothing is queued and its listeners do not listen")
 	add(c.Edge != nil, "edge: the Edge is not in this version; nothing is queued and its listeners do not listen")
-	add(c.Limits.ConnectionsPerAddress > 0, "limits.connections_per_address = %d: connections are not counted yet",
-		c.Limits.ConnectionsPerAddress)
-	add(len(c.Networks.Proxy) > 0, "networks.proxy: PROXY is not spoken yet; the client is whoever connects")
-	add(len(c.Networks.XClient) > 0, "networks.xclient: XCLIENT is not spoken yet")
 	return all
 }

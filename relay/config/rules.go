@@ -24,8 +24,12 @@ func (r *rules) check() {
 	r.nextHops()
 	r.services()
 	r.listeners()
-	if l := r.c.Limits; l.HeaderSize > l.MessageSize && !r.has("limits.header_size") && !r.has("limits.message_size") {
-		r.add("limits.header_size", "must not be more than limits.message_size")
+	r.limits("limits", r.c.Limits)
+}
+
+func (r *rules) limits(at string, l Limits) {
+	if l.HeaderSize > l.MessageSize && !r.has(at+".header_size") && !r.has(at+".message_size") {
+		r.add(at+".header_size", "must not be more than message_size, which is %d octets", l.MessageSize)
 	}
 }
 
@@ -96,6 +100,17 @@ func (r *rules) nextHops() {
 				r.add(at, `must be host:port, as "127.0.0.1:25", got %s`, show(a))
 			}
 		}
+		r.weights(key+".weights", n)
+	}
+}
+
+func (r *rules) weights(key string, n NextHop) {
+	switch {
+	case len(n.Weights) == 0 || r.has(key):
+	case len(n.Weights) != len(n.Addresses):
+		r.add(key, "must be one number for each address: there are %d addresses and %d weights", len(n.Addresses), len(n.Weights))
+	case slices.Max(n.Weights) == 0:
+		r.add(key, "must not all be 0: no address would be tried")
 	}
 }
 
@@ -195,11 +210,20 @@ func (r *rules) listeners() {
 	r.listenersOf("edge", r.c.Edge.listeners(), seen)
 }
 
+// maxBanner leaves room for the hostname in a reply line of 512 octets (RFC 5321 §4.5.3.1.5).
+const maxBanner = 200
+
 func (r *rules) listenersOf(service string, all []Listener, seen map[string]string) {
 	for i, l := range all {
 		at := index(service+".listener", i)
-		if l.TLS != "none" && len(r.c.TLSPairs) == 0 && !r.has(at+".tls") && !r.has("tls") && !r.has("tls.pair") {
-			r.add(at+".tls", "%s needs a [[tls.pair]]", l.TLS)
+		if l.TLS != "none" && len(r.c.TLSPairs) == 0 && r.c.ACME == nil && !r.has(at+".tls") && !r.has("tls") && !r.has("tls.pair") {
+			r.add(at+".tls", "%s needs a [[tls.pair]] or [tls.acme]", l.TLS)
+		}
+		if l.Limits != r.c.Limits {
+			r.limits(at+".limits", l.Limits)
+		}
+		if bad := strings.IndexFunc(l.Banner, func(c rune) bool { return c < ' ' || c > '~' }); bad >= 0 || len(l.Banner) > maxBanner {
+			r.add(at+".banner", "must be at most %d printable ASCII characters, got %s", maxBanner, show(l.Banner))
 		}
 		key := at + ".address"
 		if r.missing(key, l.Address, `host:port, as "127.0.0.1:2525", or ":25" for all addresses`) {
