@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"path/filepath"
 	"strings"
 
@@ -43,7 +42,10 @@ says who may send where, and what in it has no effect in this version.`,
 			}
 			a.say("%s is good", filepath.Base(path))
 			for _, s := range relaying(cfg) {
-				a.say("  %s", s)
+				a.say("  %s", s.title)
+				for _, right := range s.rights {
+					a.say("    %s", right)
+				}
 			}
 			if not := cfg.NotInForce(); len(not) > 0 {
 				a.say("not in force in this version:")
@@ -62,7 +64,7 @@ func (a *app) checkJSON(path string, cfg *config.Config, problems config.Problem
 		s.Problems = append(s.Problems, problemShape(p))
 	}
 	if cfg != nil {
-		s.NotInForce, s.Relaying = list(cfg.NotInForce()), relaying(cfg)
+		s.NotInForce, s.Relaying = list(cfg.NotInForce()), sentences(relaying(cfg))
 	}
 	if err := a.printJSON(s); err != nil {
 		return err
@@ -71,33 +73,6 @@ func (a *app) checkJSON(path string, cfg *config.Config, problems config.Problem
 		return reported{problems}
 	}
 	return nil
-}
-
-// relaying says who may send where, and where it goes: what an operator wants to see twice
-// before a port is opened to the world.
-func relaying(cfg *config.Config) []string {
-	all := []string{"nobody may send to any domain: there is no [[accepted_domain]]"}
-	if names := cfg.Domains().Names(); len(names) > 0 {
-		all[0] = "everybody may send to " + strings.Join(names, ", ")
-	}
-	for _, p := range cfg.Networks.Relay {
-		switch p {
-		case netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0"):
-			all = append(all, "WARNING: "+p.String()+" may send to any domain, and that is everybody: an open relay")
-		default:
-			all = append(all, p.String()+" may send to any domain")
-		}
-	}
-	if f := cfg.FrontEnd; f != nil {
-		to := "next hop " + f.NextHop
-		if h, ok := cfg.NextHops[f.NextHop]; ok {
-			to += " (" + strings.Join(h.Addresses, ", then ") + ", TLS " + h.TLS + ")"
-		}
-		for _, l := range f.Listeners {
-			all = append(all, fmt.Sprintf("FrontEnd listens on %s (TLS %s) and passes mail on to %s", l.Address, l.TLS, to))
-		}
-	}
-	return all
 }
 
 func (a *app) reload() *cobra.Command {

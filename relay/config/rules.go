@@ -106,7 +106,7 @@ func (r *rules) nextHops() {
 
 func (r *rules) weights(key string, n NextHop) {
 	switch {
-	case len(n.Weights) == 0 || r.has(key):
+	case len(n.Weights) == 0 || r.has(key) || r.has(index(key, 0)):
 	case len(n.Weights) != len(n.Addresses):
 		r.add(key, "must be one number for each address: there are %d addresses and %d weights", len(n.Addresses), len(n.Weights))
 	case slices.Max(n.Weights) == 0:
