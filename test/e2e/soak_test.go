@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"math/rand/v2"
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -14,13 +13,7 @@ import (
 // Everything that may happen to an agent by its operator or by accident, at random, while
 // mail flows: no session is lost and no message doubled. RELAY_SOAK says for how long.
 func TestSoakAgentsChangeUnderLoad(t *testing.T) {
-	lasting := 5 * time.Second
-	if s := os.Getenv("RELAY_SOAK"); s != "" {
-		var err error
-		if lasting, err = time.ParseDuration(s); err != nil {
-			t.Fatalf("RELAY_SOAK: %v", err)
-		}
-	}
+	lasting := soakTime(t)
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
