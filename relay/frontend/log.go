@@ -19,7 +19,9 @@ type outcome struct {
 	told   reply.Reply
 	err    error
 	octets int64 // of the content
-	took   time.Duration
+	// repaired counts the line ends in it that the relay has made CRLF.
+	repaired int64
+	took     time.Duration
 }
 
 // discarded is the result of a message that agents wanted dropped.
@@ -56,6 +58,9 @@ func (s *Session) logMessage() {
 		slog.Any("to", recipients(tx.env)),
 		slog.Int64("size", o.octets),
 	)
+	if o.repaired > 0 {
+		attrs = append(attrs, slog.Int64("repaired_line_ends", o.repaired))
+	}
 	if o.told.Code != 0 {
 		attrs = append(attrs, slog.String("reply", o.told.String()))
 	}

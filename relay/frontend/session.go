@@ -141,7 +141,7 @@ func (s *Session) Content(ctx context.Context, header *mail.Header, body io.Read
 		told = reply.From(err)
 		result = "refused"
 	}
-	s.tx.outcome = outcome{result, told, err, int64(header.Size()) + counted.n, time.Since(s.tx.begun)}
+	s.tx.outcome = outcome{result, told, err, int64(header.Size()) + counted.n, repaired(body), time.Since(s.tx.begun)}
 	if result == discarded {
 		s.end() // RFC 5321 §6.1: only the log knows of the message, so the client hears 250 after it
 	}
@@ -234,6 +234,14 @@ func (s *Session) releaseIdle() {
 		s.tx.hop.Release()
 		s.tx.hop, s.tx.asked = nil, nil
 	}
+}
+
+// repaired is how many line ends of the content were no CRLF and have been made one.
+func repaired(body io.Reader) int64 {
+	if b, ok := body.(interface{ Repaired() int64 }); ok {
+		return b.Repaired()
+	}
+	return 0
 }
 
 // countingReader counts octets for the log.

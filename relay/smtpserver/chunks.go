@@ -109,13 +109,14 @@ func (s *chunkSource) next(p []byte) (int, error) {
 		s.take(n)
 		s.scan(p[:n], false)
 	}
-	if what := s.bad(); what != "" {
+	repair := s.g.s.cfg.Limits.RepairLineEnds
+	if what := s.bad(repair); what != "" {
 		return 0, badLines(what)
 	}
 	if s.left > 0 || !s.last {
 		return n, nil
 	}
-	if !s.start {
+	if !s.start && !repair {
 		// The end of data of DATA could not say this; the next hop would get another message.
 		return 0, badLines("last line without CRLF")
 	}

@@ -39,7 +39,30 @@ type content struct {
 	gone bool
 }
 
-func newContent(g *gate, src source) *content { return &content{g: g, src: src} }
+func newContent(g *gate, src source) *content {
+	if g.s.cfg.Limits.RepairLineEnds {
+		src = &repairSource{source: src}
+	}
+	return &content{g: g, src: src}
+}
+
+// moreChunks reports that the client has not sent its last chunk.
+func (c *content) moreChunks() bool {
+	src := c.src
+	if r, ok := src.(*repairSource); ok {
+		src = r.source
+	}
+	s, ok := src.(*chunkSource)
+	return ok && !s.last
+}
+
+// Repaired returns how many line ends were no CRLF and have been made one, so far.
+func (c *content) Repaired() int64 {
+	if s, ok := c.src.(*repairSource); ok {
+		return s.made
+	}
+	return 0
+}
 
 // errDrain says that a refused message is too long to wait for its end.
 var errDrain = errors.New("too much of a refused message")
@@ -229,7 +252,7 @@ type dotSource struct {
 func (s *dotSource) next(p []byte) (int, error) {
 	for {
 		n, err := s.decode(p)
-		if what := s.bad(); what != "" {
+		if what := s.bad(s.g.s.cfg.Limits.RepairLineEnds); what != "" {
 			return 0, badLines(what)
 		}
 		if n > 0 || err != nil {

@@ -146,6 +146,10 @@ func (p *player) configure(arg string) {
 			p.cfg.Limits.MessageSize = int64(number(words[2]))
 		case "header_size":
 			p.cfg.Limits.HeaderSize = number(words[2])
+		case "header_fields":
+			p.cfg.Limits.HeaderFields = number(words[2])
+		case "repair":
+			p.cfg.Limits.RepairLineEnds = true
 		case "recipients":
 			p.cfg.Limits.Recipients = number(words[2])
 		default:

@@ -3,8 +3,9 @@ package smtpserver
 import "bytes"
 
 // lines watches the line ends of a message. RFC 5321 §2.3.8: a line ends in CRLF, and CR and
-// LF appear in no other way. What breaks this is refused and never passed on: another server
-// may take a bare LF for a line end and find commands in the message ("SMTP smuggling").
+// LF appear in no other way. What breaks this is refused, or repaired (see repairs), and never
+// passed on: another server may take a bare LF for a line end and find commands in the message
+// ("SMTP smuggling").
 type lines struct {
 	start  bool // the next octet begins a line
 	cr     bool // the last octet was CR
@@ -14,8 +15,15 @@ type lines struct {
 	nul    bool
 }
 
-// bad says what is wrong with the octets so far, "" where nothing is.
-func (l *lines) bad() string {
+// bad says what is wrong with the octets so far, "" where nothing is. repair: line ends will be
+// made good.
+func (l *lines) bad(repair bool) string {
+	if repair {
+		if l.nul {
+			return "NUL"
+		}
+		return ""
+	}
 	pending := int64(0)
 	if l.cr {
 		pending = 1

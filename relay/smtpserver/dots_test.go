@@ -47,8 +47,8 @@ func TestEndOfDataIsOneThingOnly(t *testing.T) {
 				if d.end != (tt.end > 0) || used != want {
 					t.Fatalf("pieces of %d: end %v after %d octets, want %v after %d", piece, d.end, used, tt.end > 0, want)
 				}
-				if (d.bad() != "") != tt.bad {
-					t.Fatalf("pieces of %d: bad() = %q", piece, d.bad())
+				if (d.bad(false) != "") != tt.bad {
+					t.Fatalf("pieces of %d: bad() = %q", piece, d.bad(false))
 				}
 				message := before + tt.message
 				if tt.end == 0 {
@@ -122,8 +122,8 @@ func FuzzDots(f *testing.F) {
 			t.Fatalf("end %v, want %v", d.end, end)
 		}
 		if end {
-			if !bytes.Equal(got, message) || (d.bad() != "") != bad {
-				t.Fatalf("message %q bad %v, want %q %v", got, d.bad(), message, bad)
+			if !bytes.Equal(got, message) || (d.bad(false) != "") != bad {
+				t.Fatalf("message %q bad %v, want %q %v", got, d.bad(false), message, bad)
 			}
 			return
 		}

@@ -36,7 +36,9 @@ type Transaction interface {
 	// Content takes the message and ends the transaction, whatever it returns. The body is read
 	// as it comes from the client; an error of it (a line that is not allowed, too many octets, the
 	// client gone) must be returned, and nothing of the message may have been delivered then.
-	// Where it returns before the end of body, the server reads the rest and then answers.
+	// Where it returns before the end of body, the server reads the rest and then answers. The body
+	// also has a method Repaired() int64: how many line ends were made CRLF (Limits.RepairLineEnds)
+	// in what has been read.
 	Content(ctx context.Context, header *mail.Header, body io.Reader) (reply.Reply, error)
 	// Reset drops the transaction, if there is one: RSET, EHLO, a failed DATA. It also follows
 	// each Content, when the client has its reply: the place for what it need not wait for.

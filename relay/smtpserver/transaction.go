@@ -211,9 +211,7 @@ func (s *session) Data(io.Reader) error {
 	}
 	if err != nil {
 		g.count.refused++
-		if src, chunked := g.content.src.(*chunkSource); chunked && !src.last {
-			g.mustReset = true
-		}
+		g.mustReset = g.content.moreChunks()
 	} else {
 		g.count.accepted++
 	}
