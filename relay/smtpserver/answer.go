@@ -30,6 +30,11 @@ func (g *gate) answer(c *command, r reply.Reply, err error) {
 		return
 	}
 	r = g.clean(negative(reply.From(err)))
+	g.tarpit(c, r.Code)
+	if g.dead { // the client has gone meanwhile
+		g.logRefusal(c, r, err)
+		return
+	}
 	g.say(r)
 	g.logRefusal(c, r, err)
 	if r.Code == 421 || hangsUp(err) {
@@ -91,6 +96,10 @@ func (g *gate) tellAgents(c *command, r reply.Reply, err error) {
 	}
 }
 
+// badLogged is how many bad commands of a session are logged one by one. Its own line has how many
+// there were: who speaks another protocol fills no log.
+const badLogged = 3
+
 // logRefusal logs why a client was refused. The Transaction's own line has it for a
 // message that it was shown.
 func (g *gate) logRefusal(c *command, r reply.Reply, err error) {
@@ -99,8 +108,11 @@ func (g *gate) logRefusal(c *command, r reply.Reply, err error) {
 	if !errors.As(err, &e) && !errors.Is(err, context.DeadlineExceeded) {
 		level, what = slog.LevelError, "internal error"
 	}
+	if c.bad && g.bad > badLogged && level == slog.LevelInfo {
+		level = slog.LevelDebug
+	}
 	log := g.s.cfg.Log
-	if c.logged && level == slog.LevelInfo || !log.Enabled(g.ctx, level) {
+	if c.logged && level <= slog.LevelInfo || !log.Enabled(g.ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{slog.String("session", g.id), slog.String("client", g.remote.Addr().String())}
@@ -198,12 +210,16 @@ func scrub(s string, utf8 bool) string {
 }
 
 // counts is what a session came to.
-type counts struct{ commands, accepted, refused int }
+type counts struct {
+	commands          int
+	negative          int // 4yz and 5yz replies
+	accepted, refused int // messages
+}
 
 // logSession writes the one line of a session.
 func (g *gate) logSession() {
 	log := g.s.cfg.Log
-	if !log.Enabled(context.Background(), slog.LevelInfo) {
+	if g.turnedAway || !log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -211,6 +227,12 @@ func (g *gate) logSession() {
 		slog.String("hello", scrub(g.client.Hello, true)), slog.Bool("esmtp", g.client.ESMTP), slog.Bool("tls", g.client.TLS != nil),
 		slog.Int("accepted", g.count.accepted), slog.Int("refused", g.count.refused), slog.Int("commands", g.count.commands),
 		slog.String("reason", reasons[g.reason]), slog.Int64("ms", time.Since(g.started).Milliseconds()),
+	}
+	if g.bad > 0 {
+		attrs = append(attrs, slog.Int("errors", g.bad))
+	}
+	if g.early {
+		attrs = append(attrs, slog.Bool("early_talker", true))
 	}
 	log.LogAttrs(context.Background(), slog.LevelInfo, "session", attrs...)
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"example.org/relay/relay/event"
 	"example.org/relay/relay/reply"
@@ -82,6 +81,7 @@ func parseChunk(arg string) (size int64, last bool, err error) {
 // discardChunk reads a chunk that nobody wants. False: it is too big for that, or the
 // session is over.
 func (g *gate) discardChunk(size int64) bool {
+	g.pace = pace{}
 	s := chunkSource{g: g, left: size}
 	err := s.drain(max(2*g.offered.Size, minDrain))
 	if err != nil && !errors.Is(err, errDrain) {
@@ -130,7 +130,7 @@ func (s *chunkSource) wait() error {
 	if len(s.g.in.unused()) > 0 {
 		return nil
 	}
-	return s.g.fill(time.Now().Add(s.g.s.cfg.Limits.DataTimeout), false)
+	return s.g.waitContent()
 }
 
 func (s *chunkSource) take(n int) {

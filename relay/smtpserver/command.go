@@ -25,6 +25,8 @@ type command struct {
 	logged bool
 	// prepared: the verdict was known before go-smtp was given the command.
 	prepared bool
+	// bad: it counts among Limits.Errors.
+	bad bool
 }
 
 func parseCommand(line string) *command {
@@ -85,12 +87,16 @@ func init() {
 // answered. A line that does not end, because the client or its patience does, is no
 // command, whatever it looks like.
 func (g *gate) command() (*command, error) {
-	deadline := time.Now().Add(g.s.cfg.Limits.CommandTimeout)
+	now := time.Now()
+	l, begun := g.commandLimit(now), now
+	if !now.Before(l.at) {
+		return nil, l.err
+	}
 	for {
 		line, ok, err := g.in.line()
 		switch {
 		case errors.Is(err, errTooLong):
-			return nil, g.skipLine(deadline)
+			return nil, g.skipLine(l, begun)
 		case err != nil:
 			g.count.commands++
 			g.badCommand(&command{}, 500, 2, "a command line must end in CRLF, and have no CR or LF in it")
@@ -98,14 +104,18 @@ func (g *gate) command() (*command, error) {
 		case ok:
 			return parseCommand(string(line)), nil
 		}
-		if err := g.fill(deadline, !g.mailing); err != nil {
+		part := len(g.in.unused())
+		if err := g.wait(now, g.lineLimit(l, begun, part), !g.mailing); err != nil {
 			return nil, err
+		}
+		if now = time.Now(); part == 0 {
+			begun = now
 		}
 	}
 }
 
 // skipLine reads to the end of a line that is too long, within limits.
-func (g *gate) skipLine(deadline time.Time) error {
+func (g *gate) skipLine(l limit, begun time.Time) error {
 	g.count.commands++
 	for skipped := 0; ; {
 		n, done := g.in.skipLine()
@@ -118,7 +128,7 @@ func (g *gate) skipLine(deadline time.Time) error {
 			}
 			return nil
 		}
-		if err := g.fill(deadline, false); err != nil {
+		if err := g.wait(time.Now(), g.lineLimit(l, begun, skipped), false); err != nil {
 			return err
 		}
 	}
@@ -131,14 +141,28 @@ func (g *gate) badCommand(c *command, code, detail int, text string) {
 }
 
 func (g *gate) refuseBad(c *command, err error) {
-	if g.isBad(c, reply.From(err).Code) {
+	code := reply.From(err).Code
+	if c.bad = g.isBad(c, code); c.bad {
 		g.bad++
 	}
-	g.answer(c, reply.Reply{}, err)
-	if g.bad >= g.s.cfg.Limits.Errors && !g.dead {
-		g.linger = true
-		g.answer(c, reply.Reply{}, reply.Refuse(reply.New(421, reply.Enhanced{Subject: 7}, "too many errors, closing connection")))
+	if c.verb != "" && (code == 500 || code == 502) {
+		g.unknown++
 	}
+	g.answer(c, reply.Reply{}, err)
+	text := ""
+	switch {
+	case g.dead:
+		return
+	case g.bad >= g.s.cfg.Limits.Errors:
+		text = "too many errors, closing connection"
+	case g.unknown >= g.s.cfg.Limits.UnknownCommands:
+		text = "too many unknown commands, closing connection"
+	default:
+		return
+	}
+	g.linger = true
+	c.bad = false // this one is logged
+	g.answer(c, reply.Reply{}, reply.Refuse(reply.New(421, reply.Enhanced{Subject: 7}, text)))
 }
 
 // isBad tells what no SMTP client sends from what a good one does: a message that is too big, and

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"time"
 
 	"example.org/relay/relay/event"
 	"example.org/relay/relay/mail"
@@ -40,6 +39,7 @@ type content struct {
 }
 
 func newContent(g *gate, src source) *content {
+	g.pace = pace{}
 	if g.s.cfg.Limits.RepairLineEnds {
 		src = &repairSource{source: src}
 	}
@@ -273,7 +273,7 @@ func (s *dotSource) decode(p []byte) (int, error) {
 		return n, io.EOF
 	}
 	if n == 0 {
-		return 0, s.g.fill(time.Now().Add(s.g.s.cfg.Limits.DataTimeout), false)
+		return 0, s.g.waitContent()
 	}
 	return n, nil
 }

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -141,20 +142,7 @@ func (p *player) configure(arg string) {
 	}
 	switch words[0] {
 	case "limit":
-		switch words[1] {
-		case "message_size":
-			p.cfg.Limits.MessageSize = int64(number(words[2]))
-		case "header_size":
-			p.cfg.Limits.HeaderSize = number(words[2])
-		case "header_fields":
-			p.cfg.Limits.HeaderFields = number(words[2])
-		case "repair":
-			p.cfg.Limits.RepairLineEnds = true
-		case "recipients":
-			p.cfg.Limits.Recipients = number(words[2])
-		default:
-			p.t.Fatal(arg)
-		}
+		p.limit(words[1], words[2])
 	case "tls":
 		p.cfg.TLSMode = TLSMode(words[1])
 	case "hop":
@@ -173,6 +161,30 @@ func (p *player) configure(arg string) {
 		p.agent.verdicts[k] = parseVerdict(p.t, words[2:])
 	default:
 		p.t.Fatal(arg)
+	}
+}
+
+// limit sets the limit of that name in the configuration.
+func (p *player) limit(name, value string) {
+	f := reflect.ValueOf(&p.cfg.Limits).Elem().FieldByNameFunc(func(field string) bool {
+		return strings.EqualFold(field, strings.ReplaceAll(name, "_", ""))
+	})
+	var err error
+	if !f.IsValid() {
+		err = fmt.Errorf("there is no such limit")
+	} else if f.Type() == reflect.TypeFor[time.Duration]() {
+		var d time.Duration
+		d, err = time.ParseDuration(value)
+		f.SetInt(int64(d))
+	} else if f.Kind() == reflect.Bool {
+		f.SetBool(value == "true")
+	} else {
+		var n int
+		n, err = strconv.Atoi(value)
+		f.SetInt(int64(n))
+	}
+	if err != nil {
+		p.t.Fatal(name, value, err)
 	}
 }
 

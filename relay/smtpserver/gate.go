@@ -39,6 +39,7 @@ type gate struct {
 
 	id      string
 	remote  netip.AddrPort
+	visit   visit // in Config.Clients
 	started time.Time
 	agents  *pipeline.Session // nil before the first octet
 	tx      Transaction       // nil before the first HELO or EHLO
@@ -52,6 +53,8 @@ type gate struct {
 	rcpts     int             // accepted in this transaction
 	mustReset bool            // a chunk has failed: RSET must follow (RFC 3030 §2)
 	bad       int             // bad commands so far
+	unknown   int             // of them, those that no server knows
+	early     bool            // it spoke before the banner
 	count     counts
 
 	// Where go-smtp is.
@@ -60,14 +63,17 @@ type gate struct {
 	current   *command // nil: none
 	verdict   *outcome // what the client is told of current; nil: what go-smtp says
 	content   *content // the message that is to come, of DATA or BDAT
+	pace      pace     // of that message, or of a chunk that nobody wants
 	saved     *command // the command that cut a message in chunks short
 
 	dead   bool // no octet of the client is looked at any more
 	linger bool // the client may still be sending
 	reason event.DisconnectReason
+	// turnedAway: the session has not begun, and has its line in the log.
+	turnedAway bool
 
 	mu       sync.Mutex // guards what other goroutines set
-	idle     bool       // waiting for a command outside a transaction
+	idle     bool       // waiting, and can be told to go meanwhile: outside a transaction
 	draining bool
 	once     sync.Once // for Close
 }
@@ -81,12 +87,9 @@ type outcome struct {
 func newGate(s *Server, c net.Conn) *gate {
 	g := &gate{
 		s: s, raw: c, conn: c, in: newInput(), id: s.ids.next(), started: time.Now(),
-		reason: event.DisconnectClientLost,
+		remote: remoteOf(c), reason: event.DisconnectClientLost,
 	}
 	g.ctx, g.cancel = context.WithCancel(s.ctx)
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		g.remote = unmap(a.AddrPort())
-	}
 	return g
 }
 
@@ -176,6 +179,16 @@ func (g *gate) fill(deadline time.Time, idle bool) error {
 	if err := g.flush(); err != nil {
 		return err
 	}
+	err := g.waiting(deadline, idle, func() error { return g.in.fill(g.conn) })
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // io.EOF is the end of a message, and this must never look like one
+	}
+	return err
+}
+
+// waiting runs what waits for the client, until the deadline. Where the session is idle, errDraining
+// ends it as soon as the relay goes down.
+func (g *gate) waiting(deadline time.Time, idle bool, wait func() error) error {
 	g.mu.Lock()
 	if g.draining && idle {
 		g.mu.Unlock()
@@ -185,10 +198,7 @@ func (g *gate) fill(deadline time.Time, idle bool) error {
 	_ = g.raw.SetReadDeadline(deadline)
 	g.mu.Unlock()
 
-	err := g.in.fill(g.conn)
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF // io.EOF is the end of a message, and this must never look like one
-	}
+	err := wait()
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -230,7 +240,7 @@ func (g *gate) lost(err error) {
 	case g.dead:
 	case errors.Is(err, errDraining):
 		g.answer(&command{}, reply.Reply{}, &reply.Error{
-			Reply: reply.New(421, reply.Enhanced{Subject: 3, Detail: 2}, g.s.cfg.Hostname+" is going down, closing connection"), Op: "shutdown",
+			Reply: goingDown(g.s.cfg.Hostname), Op: "shutdown",
 		})
 		g.reason, g.linger = event.DisconnectDrain, false
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -242,8 +252,17 @@ func (g *gate) lost(err error) {
 }
 
 func timedOut(hostname string, err error) *reply.Error {
+	text := "timed out waiting for you"
+	switch {
+	case errors.Is(err, errSlow):
+		text = "you send too slowly"
+	case errors.Is(err, errLongMessage):
+		text = "message takes too long"
+	case errors.Is(err, errLongSession):
+		text = "session takes too long"
+	}
 	return &reply.Error{
-		Reply: reply.New(421, reply.Enhanced{Subject: 4, Detail: 2}, hostname+" timed out waiting for you, closing connection"),
+		Reply: reply.New(421, reply.Enhanced{Subject: 4, Detail: 2}, hostname+" "+text+", closing connection"),
 		Op:    "wait for client", Err: err,
 	}
 }
@@ -288,7 +307,7 @@ func (g *gate) end() {
 	}
 	_ = g.flush()
 	if g.s.ctx.Err() != nil {
-		g.reason = event.DisconnectDrain
+		g.reason = event.DisconnectDrain // cut
 	}
 	g.dead = true
 	if g.linger {

@@ -29,6 +29,12 @@ func (g *gate) begin() {
 	if conn.ImplicitTLS && !g.handshake() {
 		return
 	}
+	early, err := g.awaitBanner()
+	if err != nil {
+		g.lost(err)
+		return
+	}
+	g.early, conn.EarlyTalker = early, early
 	g.agents = g.s.cfg.Pipeline.Open(g.id, conn)
 	g.agents.HeaderLimit, g.agents.RecipientLimit = g.s.cfg.Limits.HeaderSize, g.s.cfg.Limits.Recipients
 	if g.client.TLS != nil {
@@ -59,17 +65,23 @@ func asGreeting(err error) error {
 	return e
 }
 
-// handshake puts TLS on the connection. It is over in the time of a command or not at all.
+// handshakeTime is how long a handshake may take. Nothing can be said to who does not come through
+// it: the connection is closed.
+const handshakeTime = time.Minute
+
+// handshake puts TLS on the connection.
 func (g *gate) handshake() bool {
-	deadline := time.Now().Add(g.s.cfg.Limits.CommandTimeout)
-	_ = g.raw.SetDeadline(deadline)
+	deadline := time.Now().Add(min(handshakeTime, g.s.cfg.Limits.CommandTimeout))
+	_ = g.raw.SetWriteDeadline(deadline)
 	c := tls.Server(g.raw, g.s.cfg.TLS())
-	if err := c.HandshakeContext(g.ctx); err != nil {
+	if err := g.waiting(deadline, true, func() error { return c.HandshakeContext(g.ctx) }); errors.Is(err, errDraining) {
+		g.hangUp(event.DisconnectDrain)
+		return false
+	} else if err != nil {
 		g.s.cfg.Log.Info("TLS handshake", "session", g.id, "client", g.remote.Addr().String(), "error", err.Error())
 		g.hangUp(event.DisconnectClientLost)
 		return false
 	}
-	_ = g.raw.SetDeadline(time.Time{})
 	state := c.ConnectionState()
 	g.conn = c
 	g.client = event.Client{TLS: &state}

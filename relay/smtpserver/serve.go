@@ -19,7 +19,10 @@ type Server struct {
 	smtp   *smtp.Server
 	ctx    context.Context // of all sessions
 	cancel context.CancelFunc
+	going  context.Context // ends when the server goes down: pauses do, too
+	goDown context.CancelFunc
 	ids    idSource
+	turned turned
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -34,8 +37,12 @@ func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Clients == nil {
+		cfg.Clients = NewClients()
+	}
 	s := &Server{cfg: cfg, gates: map[*gate]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.going, s.goDown = context.WithCancel(s.ctx)
 
 	// All limits and deadlines are the gate's: go-smtp would apply them at the wrong places.
 	s.smtp = smtp.NewServer(smtp.BackendFunc(newSession))
@@ -100,6 +107,7 @@ func (s *Server) drain() error {
 		err = s.listener.Close()
 	}
 	s.draining = true
+	s.goDown()
 	for g := range s.gates {
 		g.drain()
 	}
@@ -130,6 +138,7 @@ func (s *Server) add(g *gate) bool {
 func (s *Server) remove(g *gate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.cfg.Clients.leave(g.visit)
 	delete(s.gates, g)
 	s.sessions.Done()
 }
@@ -142,16 +151,27 @@ type gateListener struct {
 }
 
 func (l gateListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		remote := remoteOf(c)
+		v, b := l.s.enter(remote)
+		if b != noBarrier {
+			l.s.logTurned(remote.Addr(), b)
+			l.s.turnAway(c, b.reply(l.s.cfg.Hostname))
+			continue
+		}
+		g := newGate(l.s, c)
+		g.visit = v
+		if !l.s.add(g) {
+			l.s.cfg.Clients.leave(v)
+			l.s.turnAway(c, goingDown(l.s.cfg.Hostname))
+			return nil, net.ErrClosed
+		}
+		return g, nil
 	}
-	g := newGate(l.s, c)
-	if !l.s.add(g) {
-		g.cut()
-		return nil, net.ErrClosed
-	}
-	return g, nil
 }
 
 // errorLog takes what go-smtp has to say: panics of a session, errors of Accept.
