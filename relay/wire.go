@@ -22,8 +22,8 @@ func (b backend) Open(s *pipeline.Session) smtpserver.Transaction { return b.Fro
 // hop is a next hop over SMTP as the FrontEnd's NextHop.
 type hop struct{ *nexthop.Hop }
 
-func (h hop) Begin(ctx context.Context) (frontend.Delivery, error) {
-	t, err := h.Hop.Begin(ctx)
+func (h hop) Begin(ctx context.Context, client mail.Client) (frontend.Delivery, error) {
+	t, err := h.Hop.Begin(ctx, client)
 	if err != nil {
 		return nil, err
 	}

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"example.org/relay/relay/event"
+	"example.org/relay/relay/mail"
 	"example.org/relay/relay/reply"
 )
 
 // unreachable is a next hop that answers nobody.
 type unreachable struct{ NextHop }
 
-func (unreachable) Begin(ctx context.Context) (Delivery, error) {
+func (unreachable) Begin(ctx context.Context, _ mail.Client) (Delivery, error) {
 	<-ctx.Done()
 	return nil, &reply.Error{Reply: reply.New(451, reply.Enhanced{Subject: 4, Detail: 1}, "next hop unavailable"), Err: context.Cause(ctx)}
 }

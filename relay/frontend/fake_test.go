@@ -24,6 +24,7 @@ type fakeHop struct {
 	once    map[string]reply.Reply // likewise, but told one time
 	lost    map[string]bool        // commands at which the connection goes away, once
 	content string
+	client  mail.Client // of the last Begin
 }
 
 func newFakeHop() *fakeHop {
@@ -45,11 +46,12 @@ func (h *fakeHop) answer(command string, code int) reply.Reply {
 
 func (h *fakeHop) Extensions() mail.Extensions { return mail.Extensions{EightBitMIME: true} }
 
-func (h *fakeHop) Begin(context.Context) (Delivery, error) {
+func (h *fakeHop) Begin(_ context.Context, client mail.Client) (Delivery, error) {
 	if h.down != nil {
 		return nil, h.down
 	}
 	h.note("begin")
+	h.client = client
 	return &fakeDelivery{h}, nil
 }
 

@@ -15,9 +15,10 @@ import (
 type NextHop interface {
 	// Extensions are those last seen on all its addresses.
 	Extensions() mail.Extensions
-	// Begin borrows a connection for one mail transaction. Nothing of the transaction is sent
-	// yet. The error is a *reply.Error: 451 4.4.x, with the cause for the log.
-	Begin(ctx context.Context) (Delivery, error)
+	// Begin borrows a connection for one mail transaction of this client, of whom the next hop may
+	// be told. Nothing of the transaction is sent yet. The error is a *reply.Error: 451 4.4.x, with
+	// the cause for the log.
+	Begin(ctx context.Context, client mail.Client) (Delivery, error)
 }
 
 // Delivery is one mail transaction at a next hop. A returned error means that the connection

@@ -110,7 +110,7 @@ func (s *Session) sendEnvelope(ctx context.Context, data bool) (Answers, error) 
 	}
 	tx.asked = nil
 	if tx.hop == nil {
-		hop, err := tx.set.NextHop.Begin(ctx)
+		hop, err := tx.set.NextHop.Begin(ctx, s.client())
 		if err != nil {
 			return Answers{}, s.tagError(err)
 		}
@@ -123,6 +123,12 @@ func (s *Session) sendEnvelope(ctx context.Context, data bool) (Answers, error) 
 		return Answers{}, s.tagError(err)
 	}
 	return answers, nil
+}
+
+// client is who the mail comes from.
+func (s *Session) client() mail.Client {
+	conn, c := s.agents.State.Connection, &s.agents.State.Client
+	return mail.Client{Remote: conn.Remote, Local: conn.Local, Host: conn.RemoteHost, Hello: c.Hello, ESMTP: c.ESMTP, User: c.User}
 }
 
 // open brings the next hop to its 354 for the final envelope. If it refuses any recipient

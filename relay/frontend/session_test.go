@@ -3,6 +3,7 @@ package frontend
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -332,5 +333,19 @@ func TestMaskAll(t *testing.T) {
 func TestKnownAsNeverNamesAnAddedRecipient(t *testing.T) {
 	if got := knownAs(mail.Recipient{Path: mail.Path{Local: "archive", Domain: "example.org"}}); strings.Contains(got, "archive") {
 		t.Errorf("knownAs = %q", got)
+	}
+}
+
+func TestNextHopLearnsWhoTheClientIs(t *testing.T) {
+	h := start(t, Live, nil)
+	h.agents.SetClient(event.Client{Hello: "client.example.net", ESMTP: true, User: "bob"})
+	h.agents.State.Connection.RemoteHost = "mail.example.net"
+	h.mail("bob@example.net")
+	h.rcpt("alice@example.org")
+	want := mail.Client{
+		Remote: netip.MustParseAddrPort("192.0.2.1:4711"), Host: "mail.example.net", Hello: "client.example.net", ESMTP: true, User: "bob",
+	}
+	if h.hop.client != want {
+		t.Errorf("the next hop is told of %+v, want %+v", h.hop.client, want)
 	}
 }

@@ -19,8 +19,10 @@ var (
 	lacks8Bit   = reply.New(554, reply.Enhanced{Subject: 6, Detail: 3}, "next hop does not support 8-bit content")
 	lacksBinary = reply.New(554, reply.Enhanced{Subject: 6, Detail: 3}, "next hop does not support BINARYMIME")
 	lacksDSN    = reply.New(451, reply.Enhanced{Subject: 3, Detail: 3}, "next hop does not support delivery status notifications")
-	badSender   = reply.New(553, reply.Enhanced{Subject: 1, Detail: 7}, "sender address cannot be passed on")
-	badRcpt     = reply.New(553, reply.Enhanced{Subject: 1, Detail: 3}, "recipient address cannot be passed on")
+	// RFC 8689 §4.2.1: mail that asks for TLS all the way does not leave without.
+	lacksTLS  = reply.New(550, reply.Enhanced{Subject: 7, Detail: 30}, "next hop does not support REQUIRETLS")
+	badSender = reply.New(553, reply.Enhanced{Subject: 1, Detail: 7}, "sender address cannot be passed on")
+	badRcpt   = reply.New(553, reply.Enhanced{Subject: 1, Detail: 3}, "recipient address cannot be passed on")
 )
 
 // checkMail returns the refusal of an envelope that this server cannot take as it is, or the
@@ -34,6 +36,9 @@ func checkMail(env *mail.Envelope, ext mail.Extensions) reply.Reply {
 	}
 	if !ext.SMTPUTF8 && needsUTF8(env) {
 		return lacksUTF8
+	}
+	if _, ok := env.Params.Get("REQUIRETLS"); ok && !ext.RequireTLS {
+		return lacksTLS
 	}
 	return reply.Reply{}
 }
@@ -161,6 +166,8 @@ func appendMail(b []byte, env *mail.Envelope, ext mail.Extensions, utf8 bool) []
 			if ext.DSN {
 				b = appendParam(b, p)
 			}
+		case "REQUIRETLS": // checkMail has seen that the server takes it
+			b = appendParam(b, p)
 		}
 	}
 	if utf8 {

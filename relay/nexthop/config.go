@@ -71,8 +71,8 @@ type Auth struct {
 // ForwardClient is a way to tell a server that trusts us who the client is.
 type ForwardClient string
 
-// The ways. The zero value and "none": it is not told. Where the server does not offer the
-// command, it is not told either, and the log says so.
+// The ways. The zero value and "none": it is not told. Where the server does not take XFORWARD, it
+// is not told either, and the log says so; where it does not take XCLIENT, it gets no mail.
 const (
 	ForwardNothing ForwardClient = "none"
 	XClient        ForwardClient = "xclient"

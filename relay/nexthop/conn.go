@@ -28,7 +28,8 @@ type conn struct {
 
 	// used: something was sent since the greeting, or it has been in the pool. The server may
 	// have hung up since, for reasons that have nothing to do with what we send next.
-	used bool
+	used    bool
+	forward forwarding // what the server knows of clients
 	// needsReset: the server still has a transaction; RSET goes before the next one.
 	needsReset bool
 	idleSince  time.Time

@@ -36,6 +36,9 @@ func (h *Hop) open(ctx context.Context, a *address, policy TLSPolicy) (*conn, er
 	c := newConn(nc, a)
 	stop := c.watch(ctx)
 	err = h.greet(c, policy)
+	if err == nil {
+		err = h.checkForwarding(c)
+	}
 	if !c.unwatch(stop) && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -104,13 +107,13 @@ func (h *Hop) hello(c *conn) error {
 		return fmt.Errorf("EHLO: %w", err)
 	}
 	if r.Code == 250 {
-		c.ext = parseExtensions(r.Lines)
+		h.offered(c, r.Lines)
 		return nil
 	}
 	if !r.Permanent() {
 		return fmt.Errorf("EHLO: %w", refusedBy(r))
 	}
-	c.ext = mail.Extensions{}
+	c.ext, c.forward.lists = mail.Extensions{}, 0
 	r, err = c.command("HELO "+h.cfg.Hostname, h.cfg.Timeouts.Greeting)
 	if err != nil {
 		return fmt.Errorf("HELO: %w", err)
@@ -120,6 +123,17 @@ func (h *Hop) hello(c *conn) error {
 	}
 	return nil
 }
+
+// offered takes note of what a reply to EHLO offers.
+func (h *Hop) offered(c *conn, lines []string) {
+	c.ext = parseExtensions(lines)
+	c.ext.RequireTLS = c.ext.RequireTLS && h.keepsTLS(c)
+	c.forward.lists = parseForwarding(lines, h.cfg.ForwardClient)
+}
+
+// keepsTLS reports whether the connection is what REQUIRETLS asks for: under TLS, with a
+// certificate that was verified for the server's name (RFC 8689 §4.2.1).
+func (h *Hop) keepsTLS(c *conn) bool { return h.cfg.TLS == VerifiedTLS && c.net != c.raw }
 
 // parseExtensions reads the lines of an EHLO reply: the first is the server's name, each of
 // the others a keyword, in any case (RFC 5321 §4.1.1.1), with its parameters.

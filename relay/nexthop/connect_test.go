@@ -53,7 +53,7 @@ func TestSilentAddressLeavesTimeForTheNext(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		tx, err := h.Begin(ctx)
+		tx, err := h.Begin(ctx, mail.Client{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestGreetingIsWaitedForFiveMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, _ := hopTo(t, func(p *peer) { p.end() })
 		start := time.Now()
-		_, err := h.Begin(t.Context())
+		_, err := h.Begin(t.Context(), mail.Client{})
 		wantFault(t, err, "4.4.1")
 		if got := time.Since(start); got != 5*time.Minute {
 			t.Errorf("gave up after %v", got)
@@ -88,10 +88,10 @@ func TestAddressThatFailedIsTriedLastForAWhile(t *testing.T) {
 			t.Errorf("dialled %v, want %v", n.dialled, want)
 		}
 		// All are bad now: none is skipped.
-		if _, err := h.Begin(t.Context()); err == nil {
+		if _, err := h.Begin(t.Context(), mail.Client{}); err == nil {
 			t.Error("Begin succeeded")
 		}
-		if _, err := h.Begin(t.Context()); err == nil {
+		if _, err := h.Begin(t.Context(), mail.Client{}); err == nil {
 			t.Error("Begin succeeded")
 		}
 		if got := n.dialled[len(n.dialled)-2:]; !slices.Equal(got, []string{addressA, addressB}) {
@@ -145,7 +145,7 @@ func TestFailuresAreLoggedOncePerSecond(t *testing.T) {
 		n := &network{t: t}
 		h := New(Config{Name: "test", Addresses: []string{addressA}, Dial: n.dial}, slog.New(slog.NewTextHandler(&log, nil)))
 		for range 10 {
-			_, err := h.Begin(t.Context())
+			_, err := h.Begin(t.Context(), mail.Client{})
 			wantFault(t, err, "4.4.1")
 		}
 		if got := strings.Count(log.String(), "\n"); got != 2 {
@@ -153,7 +153,7 @@ func TestFailuresAreLoggedOncePerSecond(t *testing.T) {
 		}
 		log.Reset()
 		time.Sleep(time.Second)
-		_, _ = h.Begin(t.Context())
+		_, _ = h.Begin(t.Context(), mail.Client{})
 		if got := log.String(); strings.Count(got, "not_logged=9") != 2 || !strings.Contains(got, addressA) || !strings.Contains(got, "connection refused") {
 			t.Errorf("log:\n%s", got)
 		}
@@ -165,7 +165,7 @@ func TestCancelledCallerSaysNothingAboutTheAddress(t *testing.T) {
 		h, _ := hopTo(t, func(p *peer) { p.end() })
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		_, err := h.Begin(ctx)
+		_, err := h.Begin(ctx, mail.Client{})
 		wantFault(t, err, "4.4.1")
 		if !h.addresses[0].badUntil.IsZero() {
 			t.Error("the address is held to be bad")

@@ -38,8 +38,8 @@ func (t *Transaction) Envelope(ctx context.Context, env *mail.Envelope, data boo
 		return Answers{}, t.fail("MAIL", t.outOfOrder())
 	}
 	a, err := t.tryEnvelope(ctx, env, data)
-	if errors.Is(err, errStale) {
-		if err := t.reconnect(ctx); err != nil {
+	if errors.Is(err, errStale) || errors.Is(err, errOtherClient) {
+		if err := t.reconnect(ctx, err); err != nil {
 			return Answers{}, err
 		}
 		a, err = t.tryEnvelope(ctx, env, data)
@@ -53,16 +53,13 @@ func (t *Transaction) Envelope(ctx context.Context, env *mail.Envelope, data boo
 	return a, nil
 }
 
-// reconnect replaces a dead connection.
-func (t *Transaction) reconnect(ctx context.Context) error {
-	t.hop.dropIdle(t.conn.addr)
-	t.Abort()
-	c, err := t.hop.get(ctx, false)
-	if err != nil {
-		return err
+// reconnect replaces a connection that is dead, or no good for this client.
+func (t *Transaction) reconnect(ctx context.Context, why error) error {
+	if errors.Is(why, errStale) {
+		t.hop.dropIdle(t.conn.addr)
 	}
-	t.conn, t.remote, t.state = c, c.addr.hostport, idle
-	return nil
+	t.Abort()
+	return t.borrow(ctx, false)
 }
 
 // elsewhere leaves an address that cannot take mail now: it answered MAIL by 421, hung up or
@@ -94,6 +91,10 @@ func (t *Transaction) elsewhere(ctx context.Context, r reply.Reply, err error) b
 		h.put(c) // none of the others answers
 		return false
 	}
+	if h.introduce(ctx, c, &t.client) != nil {
+		c.close()
+		return false
+	}
 	t.conn, t.remote, t.state = c, c.addr.hostport, idle
 	return true
 }
@@ -108,6 +109,10 @@ func (t *Transaction) tryEnvelope(ctx context.Context, env *mail.Envelope, data 
 	}
 	t.utf8 = needsUTF8(env)
 	x := exchange{t: t, c: c, env: env, data: data, first: c.used}
+	if f := &c.forward; f.lists != 0 && !f.mute && t.hop.cfg.ForwardClient == XForward {
+		x.toldBefore = f.told
+		x.forward[0], x.forward[1] = forwardParts("XFORWARD", &t.client, env.ID, f.lists)
+	}
 	x.answers.Rcpts = make([]reply.Reply, len(env.Recipients))
 	for i := range env.Recipients {
 		x.answers.Rcpts[i] = checkRcpt(&env.Recipients[i], c.ext, t.utf8)
@@ -123,13 +128,16 @@ func (t *Transaction) tryEnvelope(ctx context.Context, env *mail.Envelope, data 
 }
 
 // exchange is the commands of one envelope on their way out and their replies on the way in.
-// Step 0 is RSET, 1 is MAIL, then the recipients, then DATA.
+// Step 0 is RSET, two are XFORWARD, then comes MAIL, then the recipients, then DATA.
 type exchange struct {
 	t       *Transaction
 	c       *conn
 	env     *mail.Envelope
 	data    bool
 	answers Answers
+
+	forward    [2]attributes // the facts of the client in one XFORWARD, or two; 0: none
+	toldBefore bool          // of another client, perhaps
 
 	first   bool // nothing has been heard yet on a connection that was used before
 	refused bool // MAIL or a recipient, by the server or by us
@@ -138,6 +146,8 @@ type exchange struct {
 
 const (
 	stepReset = iota
+	stepForward
+	stepForwardMore
 	stepMail
 	stepRcpt
 )
@@ -173,6 +183,8 @@ func (x *exchange) sends(step int) bool {
 	switch {
 	case step == stepReset:
 		return x.c.needsReset
+	case step < stepMail:
+		return x.forward[step-stepForward] != 0
 	case step == stepMail:
 		return true
 	case step == stepRcpt+len(x.env.Recipients):
@@ -187,6 +199,9 @@ func (x *exchange) append(step int) {
 	switch {
 	case step == stepReset:
 		c.out = append(c.out, "RSET\r\n"...)
+	case step < stepMail:
+		c.out = appendForward(c.out, "XFORWARD", &x.t.client, x.env.ID, x.forward[step-stepForward])
+		c.out = append(c.out, '\r', '\n')
 	case step == stepMail:
 		c.out = appendMail(c.out, x.env, c.ext, x.t.utf8)
 	case step == stepRcpt+len(x.env.Recipients):
@@ -214,7 +229,7 @@ func (x *exchange) readGroup(from, to int) error {
 	for step := from; step < to; step++ {
 		isRcpt := step >= stepRcpt && step < stepRcpt+rcpts
 		if isRcpt && x.answers.Rcpts[step-stepRcpt].Code != 0 ||
-			step == stepReset && !x.c.needsReset ||
+			step < stepMail && !x.sends(step) ||
 			step == stepRcpt+rcpts && !x.data {
 			continue
 		}
@@ -225,7 +240,7 @@ func (x *exchange) readGroup(from, to int) error {
 		if x.first && r.Code == 421 {
 			return errStale // said while the connection lay in the pool
 		}
-		x.first = x.first && step == stepReset // RSET is not of the transaction
+		x.first = x.first && step < stepMail // those are not of the transaction
 		if err := x.take(step, r); err != nil {
 			return err
 		}
@@ -248,6 +263,8 @@ func (x *exchange) take(step int, r reply.Reply) error {
 			return fmt.Errorf("%w: RSET: %w", errStale, refusedBy(r)) // whatever its state, it is not ours
 		}
 		x.c.needsReset = false
+	case step < stepMail:
+		return x.takeForward(r)
 	case step == stepMail:
 		x.answers.Mail = r
 		x.t.state = envelope

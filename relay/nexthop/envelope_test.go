@@ -220,7 +220,7 @@ func Test421EndsTheTransaction(t *testing.T) {
 			_, err = tx.Data(t.Context())
 			wantFault(t, err, "4.4.2")
 			tx.Release()
-			if _, err := h.Begin(t.Context()); err == nil || len(n.dialled) != 2 {
+			if _, err := h.Begin(t.Context(), mail.Client{}); err == nil || len(n.dialled) != 2 {
 				t.Errorf("the connection was used again")
 			}
 		})

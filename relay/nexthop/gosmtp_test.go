@@ -207,7 +207,7 @@ func TestTLSPolicies(t *testing.T) {
 			in := newInbox(t, test.server)
 			h := New(Config{Addresses: []string{in.address}, Hostname: "relay.example.org", TLS: test.policy, RootCAs: test.trusted}, slog.New(slog.DiscardHandler))
 			defer h.Close()
-			tx, err := h.Begin(t.Context())
+			tx, err := h.Begin(t.Context(), mail.Client{})
 			if test.want != "tls" && test.want != "clear" {
 				wantFault(t, err, "4.4.1")
 				if !strings.Contains(err.Error(), test.want) {
@@ -237,7 +237,7 @@ func TestCertificateForAnotherNameIsNotVerified(t *testing.T) {
 			p.secure(cert)
 		}}})
 		n.sockets = true
-		tx, err := h.Begin(t.Context())
+		tx, err := h.Begin(t.Context(), mail.Client{})
 		if (err == nil) != want {
 			t.Errorf("%s: error = %v", address, err)
 		}
@@ -249,13 +249,19 @@ func TestCertificateForAnotherNameIsNotVerified(t *testing.T) {
 
 // secure plays the server's side of the handshake, and the EHLO after it.
 func (p *peer) secure(cert *tls.Config) {
+	if p.handshake(cert) {
+		p.answer("EHLO relay.example.org", "250-mx.example.org", "250 PIPELINING")
+		p.end()
+	}
+}
+
+func (p *peer) handshake(cert *tls.Config) bool {
 	tc := tls.Server(p.conn, cert)
 	if tc.Handshake() != nil {
-		return
+		return false
 	}
 	p.conn, p.r = tc, bufio.NewReader(tc)
-	p.answer("EHLO relay.example.org", "250-mx.example.org", "250 PIPELINING")
-	p.end()
+	return true
 }
 
 func TestPlaintextBehindTheSTARTTLSReplyIsThrownAway(t *testing.T) {
@@ -307,7 +313,7 @@ func TestHandshakeThatFailsIsRetriedInClearWhereOpportunistic(t *testing.T) {
 			h, n := hopWith(t, Config{Addresses: []string{addressA}, TLS: test.policy}, map[string][]script{addressA: test.play})
 			n.sockets = true
 			h.log = newAlerts(slog.New(slog.NewTextHandler(&log, nil)))
-			tx, err := h.Begin(t.Context())
+			tx, err := h.Begin(t.Context(), mail.Client{})
 			if (err == nil) != test.want || len(n.dialled) != test.dials {
 				t.Errorf("error = %v, %d connections", err, len(n.dialled))
 			}
@@ -337,7 +343,7 @@ func BenchmarkMessage(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
-				tx, err := h.Begin(b.Context())
+				tx, err := h.Begin(b.Context(), mail.Client{})
 				if err != nil {
 					b.Fatal(err)
 				}

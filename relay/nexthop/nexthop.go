@@ -96,23 +96,23 @@ func (h *Hop) Extensions() mail.Extensions {
 // Probe makes Extensions known by connecting once, where there is no connection yet. The
 // connection goes to the pool. The error is a *reply.Error.
 func (h *Hop) Probe(ctx context.Context) error {
-	t, err := h.Begin(ctx)
+	c, err := h.get(ctx, true)
 	if err != nil {
 		return err
 	}
-	t.Release()
+	h.put(c)
 	return nil
 }
 
-// Begin borrows a connection for one mail transaction: an unused one, or a new one to the
-// first address that answers. Nothing of the transaction is sent yet. The error is a
+// Begin borrows a connection for one mail transaction of this client: an unused one, or a new
+// one to the first address that answers. Nothing of the transaction is sent yet. The error is a
 // *reply.Error, 451 4.4.1, with the cause of each address.
-func (h *Hop) Begin(ctx context.Context) (*Transaction, error) {
-	c, err := h.get(ctx, true)
-	if err != nil {
+func (h *Hop) Begin(ctx context.Context, client mail.Client) (*Transaction, error) {
+	t := &Transaction{hop: h, client: client}
+	if err := t.borrow(ctx, true); err != nil {
 		return nil, err
 	}
-	return &Transaction{hop: h, conn: c, remote: c.addr.hostport}, nil
+	return t, nil
 }
 
 // Close says good-bye on unused connections, and from now on to each that is given back. Begin

@@ -202,7 +202,7 @@ func envelopeFor(t testing.TB, rcpts ...string) *mail.Envelope {
 
 func begin(t testing.TB, h *Hop) *Transaction {
 	t.Helper()
-	tx, err := h.Begin(t.Context())
+	tx, err := h.Begin(t.Context(), mail.Client{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func (h *Hop) take(a *address) *conn {
 func (h *Hop) put(c *conn) {
 	a := c.addr
 	h.mu.Lock()
-	if h.closed || len(a.idle) >= h.cfg.MaxIdle || c.r.Buffered() > 0 {
+	if h.closed || c.forward.once() || len(a.idle) >= h.cfg.MaxIdle || c.r.Buffered() > 0 {
 		h.mu.Unlock()
 		c.quit()
 		return

@@ -18,6 +18,7 @@ type Transaction struct {
 	hop    *Hop
 	conn   *conn // nil once closed or given back
 	remote string
+	client mail.Client // whose mail it is
 	state  state
 	utf8   bool // MAIL said SMTPUTF8
 }
