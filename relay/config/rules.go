@@ -101,6 +101,9 @@ func (r *rules) nextHops() {
 			}
 		}
 		r.weights(key+".weights", n)
+		if n.Auth != nil && n.ForwardClient == "xclient" {
+			r.add(key+".forward_client", `cannot be "xclient" together with auth: each client would have the rights of that login`)
+		}
 	}
 }
 
