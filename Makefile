@@ -3,7 +3,7 @@ GO ?= go
 PLUGINS = catchall
 FUZZTIME ?= 20s
 
-.PHONY: all build run test check fmt generate bench fuzz soak rename clean
+.PHONY: all build run peers test check fmt generate bench fuzz soak rename clean
 
 all: build
 
@@ -15,6 +15,9 @@ build: ## bin/relay and bin/plugins/<name>
 run: build ## a relay with an agent and a next hop, and one message through them
 	@$(GO) build -trimpath -o bin/demo ./demo
 	@bin/demo
+
+peers: ## the mail programs that the tests use, where they are missing; needs root, Debian and npm
+	./.ci/peers.sh
 
 test: ## all tests
 	cd bench && $(GO) test -race -shuffle=on ./...

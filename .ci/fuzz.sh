@@ -1,13 +1,25 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the module for the given time each.
+# Runs every fuzz target of the module for the given time each, one on each processor.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-time=${1:-20s}
-GO=${GO:-go}
-git grep -l '^func Fuzz' -- '*_test.go' ':!bench' | while read -r file; do
-  pkg=./$(dirname "$file")
-  for target in $(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$file"); do
-    echo "fuzz: $pkg $target for $time"
-    $GO test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$pkg" </dev/null
+export time=${1:-20s} GO=${GO:-go}
+
+targets() {
+  git grep -l '^func Fuzz' -- '*_test.go' ':!bench' | while read -r file; do
+    sed -n "s,^func \(Fuzz[A-Za-z0-9_]*\).*,./$(dirname "$file") \1,p" "$file"
   done
-done
+}
+
+one() { # package target
+  local said
+  if said=$($GO test -run '^$' -fuzz "^$2\$" -fuzztime "$time" -parallel 1 "$1" </dev/null 2>&1); then
+    printf 'fuzz: %s %s: %s\n' "$1" "$2" "$(grep -E '^fuzz: .*execs' <<<"$said" | tail -n 1 | sed 's/^fuzz: //')"
+  else
+    printf 'fuzz: %s %s FAILED\n%s\n' "$1" "$2" "$said"
+    return 1
+  fi
+}
+export -f one
+
+# A target that fails does not keep the others from being tried; xargs then ends with 123.
+targets | xargs -P "$(nproc)" -L 1 bash -c 'one "$@"' one

@@ -25,7 +25,7 @@ func needs(t *testing.T, program string) string {
 	if os.Getenv("RELAY_REQUIRE_PEERS") != "" {
 		t.Fatalf("%s is not installed", program)
 	}
-	t.Skipf("SKIPPED: %s is not installed (Debian: apt-get install postfix swaks curl)", program)
+	t.Skipf("SKIPPED: %s is not installed (Debian: make peers)", program)
 	return ""
 }
 
@@ -35,27 +35,13 @@ type postfix struct {
 	dir  string
 }
 
-// startPostfix runs Postfix with these lines of main.cf until the test ends. It listens on
-// the loopback interface.
-func startPostfix(t *testing.T, main string) *postfix {
+// startPostfix runs Postfix with these lines of main.cf, and further ones of master.cf, until
+// the test ends. It listens on the loopback interface.
+func startPostfix(t *testing.T, main string, services ...string) *postfix {
 	t.Helper()
 	program := needs(t, "postfix")
-	if os.Getuid() != 0 {
-		t.Skip("SKIPPED: Postfix must be started as root")
-	}
-	dir, err := os.MkdirTemp("", "relay-postfix-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range []string{"etc", "spool", "data", "log", "mail"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	root(t)
+	dir := folder(t, "etc", "spool", "data", "log", "mail")
 	if out, err := exec.Command("chown", "postfix", filepath.Join(dir, "data")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -79,7 +65,6 @@ inet_protocols = ipv4
 smtpd_peername_lookup = no
 smtp_dns_support_level = disabled
 smtp_host_lookup = native
-smtp_tls_security_level = may
 %[2]s
 `, dir, main))
 	write(t, filepath.Join(dir, "etc", "master.cf"), addr+` inet n - n - - smtpd
@@ -105,7 +90,7 @@ discard   unix  - - n - - discard
 anvil     unix  - - n - 1 anvil
 scache    unix  - - n - 1 scache
 postlog   unix-dgram n - n - 1 postlogd
-`)
+`+strings.Join(services, "\n")+"\n")
 	cmd := exec.Command(program, "-c", filepath.Join(dir, "etc"), "start-fg")
 	out := &relaytest.Log{}
 	cmd.Stdout, cmd.Stderr = out, out
@@ -124,13 +109,7 @@ postlog   unix-dgram n - n - 1 postlogd
 			t.Logf("Postfix said:\n%s\n%s", out, log)
 		}
 	})
-	relaytest.Eventually(t, "Postfix listens", func() bool {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			return false
-		}
-		return c.Close() == nil
-	})
+	listens(t, "Postfix", addr)
 	return &postfix{addr, dir}
 }
 
