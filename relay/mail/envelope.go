@@ -122,4 +122,7 @@ type Extensions struct {
 	// SizeOffered and Size: RFC 1870. Size 0 with SizeOffered means no fixed limit.
 	SizeOffered bool
 	Size        int64 // octets
+	// RcptMax and MailMax are the recipients of one transaction and the transactions of one
+	// connection (LIMITS, RFC 9422); 0: nothing was said.
+	RcptMax, MailMax int
 }

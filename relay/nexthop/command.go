@@ -148,7 +148,8 @@ func printable(s, also string) bool {
 
 // appendMail appends MAIL with the parameters that this server takes. RET and ENVID can be
 // left away where it does not know DSN (RFC 3461 §5.2.2), BODY where the content turns out to be
-// 7-bit, SIZE always: it is a help.
+// 7-bit, SIZE always: it is a help. AUTH is left away where the server has no reason to believe
+// it, and never made up (RFC 4954 §5).
 func appendMail(b []byte, env *mail.Envelope, ext mail.Extensions, utf8 bool) []byte {
 	b = append(b, "MAIL FROM:"...)
 	b = append(b, env.From.Wire()...)
@@ -160,6 +161,10 @@ func appendMail(b []byte, env *mail.Envelope, ext mail.Extensions, utf8 bool) []
 			}
 		case "BODY":
 			if ext.EightBitMIME {
+				b = appendParam(b, p)
+			}
+		case "AUTH":
+			if ext.Auth {
 				b = appendParam(b, p)
 			}
 		case "RET", "ENVID":

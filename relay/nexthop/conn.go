@@ -20,7 +20,9 @@ type conn struct {
 	r    *bufio.Reader
 	out  []byte // the group of commands being written; kept for its capacity
 	addr *address
-	ext  mail.Extensions
+
+	offers keywords // of the last EHLO; nil where the server knows HELO only
+	ext    mail.Extensions
 
 	ctx         context.Context // of the operation under way
 	interrupt   func()          // ends a read or write under way; for context.AfterFunc
@@ -32,6 +34,7 @@ type conn struct {
 	forward forwarding // what the server knows of clients
 	// needsReset: the server still has a transaction; RSET goes before the next one.
 	needsReset bool
+	mails      int // MAIL sent so far
 	idleSince  time.Time
 }
 
@@ -106,6 +109,12 @@ func (c *conn) cause(err error) error {
 		return context.Cause(c.ctx)
 	}
 	return err
+}
+
+// spent reports that the server takes no further MAIL on this connection (RFC 9422 §4.1), or, as it
+// binds a connection to the domains it has seen there (§4.3), perhaps not the next one.
+func (c *conn) spent() bool {
+	return c.ext.MailMax > 0 && c.mails >= c.ext.MailMax || c.mails > 0 && c.offers.limit("RCPTDOMAINMAX") > 0
 }
 
 // stale reports whether the server has said something, or hung up, while nothing was asked.

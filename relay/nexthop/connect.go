@@ -5,10 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
-	"example.org/relay/relay/mail"
 	"example.org/relay/relay/reply"
 )
 
@@ -97,76 +94,6 @@ func (c *conn) startTLS(h *Hop) error {
 	c.net = tc
 	c.r.Reset(tc)
 	return nil
-}
-
-// hello sends EHLO, and HELO to servers that do not know it. RFC 5321 §3.2 names 500, 501, 502,
-// 504 and 550 as the replies to try HELO after; servers have others.
-func (h *Hop) hello(c *conn) error {
-	r, err := c.command("EHLO "+h.cfg.Hostname, h.cfg.Timeouts.Greeting)
-	if err != nil {
-		return fmt.Errorf("EHLO: %w", err)
-	}
-	if r.Code == 250 {
-		h.offered(c, r.Lines)
-		return nil
-	}
-	if !r.Permanent() {
-		return fmt.Errorf("EHLO: %w", refusedBy(r))
-	}
-	c.ext, c.forward.lists = mail.Extensions{}, 0
-	r, err = c.command("HELO "+h.cfg.Hostname, h.cfg.Timeouts.Greeting)
-	if err != nil {
-		return fmt.Errorf("HELO: %w", err)
-	}
-	if r.Code != 250 {
-		return fmt.Errorf("HELO: %w", refusedBy(r))
-	}
-	return nil
-}
-
-// offered takes note of what a reply to EHLO offers.
-func (h *Hop) offered(c *conn, lines []string) {
-	c.ext = parseExtensions(lines)
-	c.ext.RequireTLS = c.ext.RequireTLS && h.keepsTLS(c)
-	c.forward.lists = parseForwarding(lines, h.cfg.ForwardClient)
-}
-
-// keepsTLS reports whether the connection is what REQUIRETLS asks for: under TLS, with a
-// certificate that was verified for the server's name (RFC 8689 §4.2.1).
-func (h *Hop) keepsTLS(c *conn) bool { return h.cfg.TLS == VerifiedTLS && c.net != c.raw }
-
-// parseExtensions reads the lines of an EHLO reply: the first is the server's name, each of
-// the others a keyword, in any case (RFC 5321 §4.1.1.1), with its parameters.
-func parseExtensions(lines []string) mail.Extensions {
-	var e mail.Extensions
-	for _, line := range lines[1:] {
-		keyword, param, _ := strings.Cut(strings.TrimSpace(line), " ")
-		switch strings.ToUpper(keyword) {
-		case "PIPELINING":
-			e.Pipelining = true
-		case "8BITMIME":
-			e.EightBitMIME = true
-		case "SMTPUTF8":
-			e.SMTPUTF8 = true
-		case "DSN":
-			e.DSN = true
-		case "ENHANCEDSTATUSCODES":
-			e.EnhancedStatusCodes = true
-		case "CHUNKING":
-			e.Chunking = true
-		case "STARTTLS":
-			e.StartTLS = true
-		case "REQUIRETLS":
-			e.RequireTLS = true
-		case "SIZE":
-			e.SizeOffered = true
-			// RFC 1870 §4: up to 20 digits; what is beyond an int64 is no limit to us.
-			if n, err := strconv.ParseInt(strings.TrimSpace(param), 10, 64); err == nil && n > 0 {
-				e.Size = n
-			}
-		}
-	}
-	return e
 }
 
 // refusedBy is a reply as the cause of a failure.

@@ -37,6 +37,11 @@ func (t *Transaction) Envelope(ctx context.Context, env *mail.Envelope, data boo
 	if t.conn == nil || t.state != idle && t.state != answered {
 		return Answers{}, t.fail("MAIL", t.outOfOrder())
 	}
+	if t.conn.spent() {
+		if err := t.reconnect(ctx, nil); err != nil {
+			return Answers{}, err
+		}
+	}
 	a, err := t.tryEnvelope(ctx, env, data)
 	if errors.Is(err, errStale) || errors.Is(err, errOtherClient) {
 		if err := t.reconnect(ctx, err); err != nil {
@@ -53,7 +58,7 @@ func (t *Transaction) Envelope(ctx context.Context, env *mail.Envelope, data boo
 	return a, nil
 }
 
-// reconnect replaces a connection that is dead, or no good for this client.
+// reconnect replaces a connection that is dead, spent, or no good for this client.
 func (t *Transaction) reconnect(ctx context.Context, why error) error {
 	if errors.Is(why, errStale) {
 		t.hop.dropIdle(t.conn.addr)
@@ -203,6 +208,7 @@ func (x *exchange) append(step int) {
 		c.out = appendForward(c.out, "XFORWARD", &x.t.client, x.env.ID, x.forward[step-stepForward])
 		c.out = append(c.out, '\r', '\n')
 	case step == stepMail:
+		c.mails++
 		c.out = appendMail(c.out, x.env, c.ext, x.t.utf8)
 	case step == stepRcpt+len(x.env.Recipients):
 		c.out = append(c.out, "DATA\r\n"...)

@@ -71,7 +71,7 @@ func (h *Hop) take(a *address) *conn {
 func (h *Hop) put(c *conn) {
 	a := c.addr
 	h.mu.Lock()
-	if h.closed || c.forward.once() || len(a.idle) >= h.cfg.MaxIdle || c.r.Buffered() > 0 {
+	if h.closed || c.forward.once() || len(a.idle) >= h.cfg.MaxIdle || c.r.Buffered() > 0 || c.spent() {
 		h.mu.Unlock()
 		c.quit()
 		return
@@ -142,38 +142,4 @@ func (h *Hop) failed(a *address) {
 	}
 	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)
 	a.badUntil = now.Add(a.backoff)
-}
-
-// common is what all the addresses that have been seen offer.
-func common(addresses []*address) mail.Extensions {
-	all, first := unknown, true
-	for _, a := range addresses {
-		switch {
-		case !a.seen:
-		case first:
-			all, first = a.ext, false
-		default:
-			all = both(all, a.ext)
-		}
-	}
-	return all
-}
-
-func both(a, b mail.Extensions) mail.Extensions {
-	size := a.Size
-	if size == 0 || b.Size != 0 && b.Size < size {
-		size = b.Size
-	}
-	return mail.Extensions{
-		Pipelining:          a.Pipelining && b.Pipelining,
-		EightBitMIME:        a.EightBitMIME && b.EightBitMIME,
-		SMTPUTF8:            a.SMTPUTF8 && b.SMTPUTF8,
-		DSN:                 a.DSN && b.DSN,
-		EnhancedStatusCodes: a.EnhancedStatusCodes && b.EnhancedStatusCodes,
-		Chunking:            a.Chunking && b.Chunking,
-		StartTLS:            a.StartTLS && b.StartTLS,
-		RequireTLS:          a.RequireTLS && b.RequireTLS,
-		SizeOffered:         a.SizeOffered && b.SizeOffered || size > 0,
-		Size:                size,
-	}
 }

@@ -151,6 +151,9 @@ func (p *player) configure(arg string) {
 			if size, ok := strings.CutPrefix(w, "size="); ok {
 				p.backend.ext.SizeOffered, p.backend.ext.Size = true, int64(number(size))
 			}
+			if rcpts, ok := strings.CutPrefix(w, "rcptmax="); ok {
+				p.backend.ext.RcptMax = number(rcpts)
+			}
 		}
 	case "agent":
 		k, ok := event.ParseKind(words[1])

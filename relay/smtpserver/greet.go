@@ -164,11 +164,15 @@ func (g *gate) offer() {
 	if can.SizeOffered && can.Size > 0 {
 		size = min(size, max(can.Size-sizeRoom, 1))
 	}
+	rcpts := g.s.cfg.Limits.Recipients
+	if can.RcptMax > 0 {
+		rcpts = min(rcpts, can.RcptMax)
+	}
 	g.offered = mail.Extensions{
 		Pipelining: true, EnhancedStatusCodes: true, Chunking: true,
 		EightBitMIME: can.EightBitMIME, SMTPUTF8: can.SMTPUTF8, DSN: can.DSN,
 		StartTLS:    g.s.cfg.TLSMode == StartTLS && g.client.TLS == nil,
-		SizeOffered: true, Size: size,
+		SizeOffered: true, Size: size, RcptMax: rcpts,
 	}
 }
 
@@ -186,5 +190,5 @@ func (g *gate) keywords() []string {
 	add(o.DSN, "DSN")
 	add(o.StartTLS, "STARTTLS")
 	// RFC 9422 §4.2
-	return append(all, "ENHANCEDSTATUSCODES", "CHUNKING", "LIMITS RCPTMAX="+strconv.Itoa(g.s.cfg.Limits.Recipients))
+	return append(all, "ENHANCEDSTATUSCODES", "CHUNKING", "LIMITS RCPTMAX="+strconv.Itoa(o.RcptMax))
 }

@@ -72,7 +72,7 @@ func (g *gate) rcpt(c *command) {
 		g.refuseBad(c, err)
 		return
 	}
-	if g.mailing && g.rcpts >= g.s.cfg.Limits.Recipients {
+	if g.mailing && g.rcpts >= g.offered.RcptMax {
 		// RFC 5321 §4.5.3.1.10: the client sends the rest in another transaction.
 		g.answer(c, reply.Reply{}, reply.Refuse(reply.New(452, reply.Enhanced{Subject: 5, Detail: 3}, "too many recipients")))
 		return
