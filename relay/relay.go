@@ -138,7 +138,8 @@ func hopAuth(a *config.NextHopAuth) nexthop.Auth {
 func settings(cfg *config.Config, h *nexthop.Hop) frontend.Settings {
 	return frontend.Settings{
 		Hostname: cfg.Hostname, NextHop: hop{h}, Domains: cfg.Domains(),
-		RecipientCheck: frontend.Check(cfg.FrontEnd.RecipientCheck),
+		RecipientCheck:    frontend.Check(cfg.FrontEnd.RecipientCheck),
+		RecipientCacheTTL: cfg.FrontEnd.RecipientCacheTTL, RecipientCacheSize: cfg.FrontEnd.RecipientCacheSize,
 	}
 }
 

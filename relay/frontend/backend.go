@@ -33,6 +33,12 @@ type Settings struct {
 	NextHop        NextHop
 	Domains        mail.Domains // accepted from strangers
 	RecipientCheck Check
+	// RecipientCacheTTL is how long the next hop's answer to a recipient is kept in live mode, at most
+	// RecipientCacheSize of them; 0: not.
+	RecipientCacheTTL  time.Duration
+	RecipientCacheSize int
+
+	cache *cache // of this next hop; nil: none
 }
 
 // FrontEnd is the role. Safe for concurrent use.
@@ -44,12 +50,21 @@ type FrontEnd struct {
 // New makes a FrontEnd.
 func New(s Settings, log *slog.Logger) *FrontEnd {
 	f := &FrontEnd{log: log}
-	f.settings.Store(&s)
+	f.Set(s)
 	return f
 }
 
-// Set replaces the settings for the transactions that begin from now on.
-func (f *FrontEnd) Set(s Settings) { f.settings.Store(&s) }
+// Set replaces the settings for the transactions that begin from now on. What is kept of the
+// next hop's answers stays where the next hop is the same value. Not for concurrent use.
+func (f *FrontEnd) Set(s Settings) {
+	old := f.settings.Load()
+	if old != nil && old.NextHop == s.NextHop && old.RecipientCacheTTL == s.RecipientCacheTTL && old.RecipientCacheSize == s.RecipientCacheSize {
+		s.cache = old.cache
+	} else {
+		s.cache = newCache(s.RecipientCacheTTL, s.RecipientCacheSize)
+	}
+	f.settings.Store(&s)
+}
 
 // Extensions are those of the next hop: a client is promised nothing that it lacks.
 func (f *FrontEnd) Extensions() mail.Extensions {

@@ -18,6 +18,9 @@ func (s *Session) ask(ctx context.Context, since uint32) (reply.Reply, error) {
 	if tx.mailRefused != nil {
 		return reply.Reply{}, tx.mailRefused
 	}
+	if told, known, err := s.recall(since); known {
+		return told, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, hopPatience)
 	defer cancel()
 	if tx.hop == nil || !tx.extends() {
@@ -32,13 +35,53 @@ func (s *Session) ask(ctx context.Context, since uint32) (reply.Reply, error) {
 			}
 			return s.askAll(ctx, since)
 		}
-		if err := tx.judge(answer, tx.hop.Remote(), "RCPT", taken); err != nil {
-			return reply.Reply{}, err
+		s.learn(r, answer)
+		refused := tx.judge(answer, tx.hop.Remote(), "RCPT", taken)
+		if refused == nil {
+			tx.accepted(r)
 		}
-		tx.accepted(r)
-		last = answer
+		switch {
+		case r.ID < since: // answered before by what was kept; the final envelope will show it
+		case refused != nil:
+			return reply.Reply{}, refused
+		default:
+			last = answer
+		}
 	}
 	return tx.accepts(last), nil
+}
+
+// recall answers for the next hop from what is kept of its answers, where that is enough: one
+// no to the recipients that came of the RCPT in question, or a yes to each.
+func (s *Session) recall(since uint32) (told reply.Reply, known bool, err error) {
+	tx := &s.tx
+	if tx.set.cache == nil {
+		return reply.Reply{}, false, nil
+	}
+	asked, found := 0, 0
+	for _, r := range tx.env.Recipients {
+		if r.ID < since {
+			continue
+		}
+		asked++
+		k, ok := tx.set.cache.get(r.Path, tx.env.From, s.agents.State.Connection.Remote.Addr())
+		if !ok {
+			continue
+		}
+		found++
+		if no := tx.judge(k.reply, k.remote, "RCPT a while ago", taken); no != nil {
+			return reply.Reply{}, true, no
+		}
+		told = tx.accepts(k.reply)
+	}
+	return told, found > 0 && found == asked, nil
+}
+
+// learn has an answer to a recipient kept, in live mode.
+func (s *Session) learn(r mail.Recipient, answer reply.Reply) {
+	if tx := &s.tx; tx.live && tx.set.cache != nil {
+		tx.set.cache.learn(r.Path, tx.env.From, s.agents.State.Connection.Remote.Addr(), answer, tx.remote)
+	}
 }
 
 // left reports that the next hop hung up, perhaps long ago, while the client was thinking.
@@ -75,6 +118,7 @@ func (s *Session) askAll(ctx context.Context, since uint32) (reply.Reply, error)
 	var last reply.Reply
 	var refused *reply.Error
 	for i, r := range tx.env.Recipients {
+		s.learn(r, answers.Rcpts[i])
 		err := tx.judge(answers.Rcpts[i], tx.remote, "RCPT", taken)
 		if err == nil {
 			tx.accepted(r)
@@ -148,6 +192,9 @@ func (s *Session) open(ctx context.Context) error {
 		answers, err := s.sendEnvelope(ctx, true)
 		if err != nil {
 			return err
+		}
+		for i := range answers.Rcpts {
+			s.learn(tx.env.Recipients[i], answers.Rcpts[i])
 		}
 		if err := tx.judgeAll(answers); err != nil {
 			s.letGo()
