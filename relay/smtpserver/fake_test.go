@@ -154,13 +154,16 @@ func (a *fakeAgent) Fault(_ string, _ event.Kind, _ error) {}
 
 type fakeConversation struct{ a *fakeAgent }
 
-func (c *fakeConversation) see(events []event.Event) {
+func (c *fakeConversation) see(events []event.Event, state *event.State) {
 	c.a.mu.Lock()
 	defer c.a.mu.Unlock()
 	for _, e := range events {
 		s := e.Kind.String()
 		if e.Argument != "" {
 			s += " " + e.Argument
+		}
+		if e.Kind == event.Connect && state.Connection.EarlyTalker {
+			s += " early"
 		}
 		if r := e.Rejection; r != nil {
 			s += fmt.Sprintf(" %q %q rcpt=%q cause=%d agent=%q", r.Command, r.Reply.String(), r.Recipient, r.Cause, r.Agent)
@@ -169,18 +172,18 @@ func (c *fakeConversation) see(events []event.Event) {
 	}
 }
 
-func (c *fakeConversation) Decide(_ context.Context, events []event.Event, _ *event.State, _ time.Duration) (event.Verdict, error) {
-	c.see(events)
+func (c *fakeConversation) Decide(_ context.Context, events []event.Event, state *event.State, _ time.Duration) (event.Verdict, error) {
+	c.see(events, state)
 	last := events[len(events)-1]
 	v := c.a.verdicts[last.Kind]
 	v.Seq = last.Seq
 	return v, nil
 }
 
-func (c *fakeConversation) Notify(events []event.Event, _ *event.State) { c.see(events) }
+func (c *fakeConversation) Notify(events []event.Event, state *event.State) { c.see(events, state) }
 
-func (c *fakeConversation) End(events []event.Event, _ *event.State, reason event.DisconnectReason) {
-	c.see(events)
+func (c *fakeConversation) End(events []event.Event, state *event.State, reason event.DisconnectReason) {
+	c.see(events, state)
 	c.a.mu.Lock()
 	defer c.a.mu.Unlock()
 	c.a.seen = append(c.a.seen, "end "+reasons[reason])
