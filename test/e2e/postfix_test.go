@@ -114,8 +114,8 @@ postlog   unix-dgram n - n - 1 postlogd
 }
 
 // startMailServer is a Postfix that delivers to alice and bob of example.org, and knows
-// nobody else.
-func startMailServer(t *testing.T) *postfix {
+// nobody else. Further lines are those of main.cf.
+func startMailServer(t *testing.T, further ...string) *postfix {
 	t.Helper()
 	p := startPostfix(t, `
 mynetworks = 127.0.0.0/8
@@ -125,7 +125,9 @@ virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
 virtual_minimum_uid = 100
 smtpd_relay_restrictions = permit_auth_destination, reject
-`)
+mailbox_size_limit = 0
+message_size_limit = 40000000
+`+strings.Join(further, ""))
 	write(t, filepath.Join(p.dir, "etc", "main.cf"), read(t, filepath.Join(p.dir, "etc", "main.cf"))+"virtual_mailbox_base = "+p.dir+"/mail\n")
 	if out, err := exec.Command(needs(t, "postfix"), "-c", filepath.Join(p.dir, "etc"), "reload").CombinedOutput(); err != nil {
 		t.Fatalf("reload: %v: %s", err, out)

@@ -33,6 +33,8 @@ type Relay struct {
 // Options change the configuration that Start writes. Zero values are the shipped defaults.
 type Options struct {
 	NextHop        string // host:port; required
+	NextHopTLS     string // its tls; "" is "none"
+	NextHopLines   string // further lines of it
 	RecipientCheck string
 	Hostname       string
 	Agents         string // lines of [agents]
@@ -59,7 +61,8 @@ state_dir = "var"
 name = "example.org"
 [next_hop.mailserver]
 addresses = [%q]
-tls = "none"
+tls = %q
+%s
 [frontend]
 next_hop = "mailserver"
 recipient_check = %q
@@ -73,7 +76,8 @@ tls = %q
 [agents]
 %s
 %s
-`, or(o.Hostname, "mx.example.org"), o.NextHop, or(o.RecipientCheck, "auto"), or(o.TLS, "none"), o.Limits, o.Networks, o.Agents, o.Extra)
+`, or(o.Hostname, "mx.example.org"), o.NextHop, or(o.NextHopTLS, "none"), o.NextHopLines,
+		or(o.RecipientCheck, "auto"), or(o.TLS, "none"), o.Limits, o.Networks, o.Agents, o.Extra)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
