@@ -29,7 +29,7 @@ func checkDomain(name string) error {
 		return errors.New("no domain")
 	}
 	if len(name) > 1024 {
-		return errors.New("domain is too long")
+		return fmt.Errorf("%w: domain", ErrTooLong)
 	}
 	ascii := name
 	if !isASCII(name) {
@@ -43,7 +43,7 @@ func checkDomain(name string) error {
 		}
 	}
 	if len(ascii) > 255 {
-		return fmt.Errorf("domain has %d octets; at most 255", len(ascii))
+		return fmt.Errorf("%w: domain has %d octets; at most 255", ErrTooLong, len(ascii))
 	}
 	for label := range strings.SplitSeq(ascii, ".") {
 		if !isLabel(label) {
@@ -71,7 +71,7 @@ func isLabel(s string) bool {
 // §4.1.3): an IPv4 address, "IPv6:" and an address, or another tag and its content.
 func checkLiteral(s string) error {
 	if len(s) > 253 {
-		return errors.New("address literal is too long")
+		return fmt.Errorf("%w: address literal has %d octets; at most 253", ErrTooLong, len(s))
 	}
 	tag, content, tagged := strings.Cut(s, ":")
 	switch {

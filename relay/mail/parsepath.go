@@ -13,6 +13,15 @@ import (
 // may exceed; senders that write the recipient into the reverse-path (VERP, SRS) do.
 const maxLocal = 255
 
+// maxPath is how long a path may be as it is printed, quotes, "<" and ">" included: a command
+// with it has at most the 512 octets that every server takes (RFC 5321 §4.5.3.1.4).
+// Deviates: §4.5.3.1.3 has 256, again as what everybody must take.
+const maxPath = 500
+
+// ErrTooLong is the error of an address, or of a part of it, that is over its limit (RFC 5321
+// §4.5.3.1.9: 501).
+var ErrTooLong = errors.New("too long")
+
 // ErrNeedsUTF8 is the error of an address beyond ASCII where SMTPUTF8 is not in force
 // (RFC 6531 §3.5: 550 or 553, 5.6.7).
 var ErrNeedsUTF8 = errors.New("address is not ASCII and SMTPUTF8 was not asked for")
@@ -140,6 +149,9 @@ func (in *parser) mailbox() (Path, error) {
 	} else {
 		err = in.name(&p)
 	}
+	if err == nil && len(p.Local)+len(p.Domain) > maxPath/4 && len(p.Wire()) > maxPath {
+		err = fmt.Errorf("%w: %d octets; at most %d", ErrTooLong, len(p.Wire()), maxPath)
+	}
 	return p, err
 }
 
@@ -180,7 +192,7 @@ func (in *parser) quotedString(p *Path) error {
 // through can end a line or a word where it is printed.
 func (in *parser) checkLocal(local string) error {
 	if len(local) > maxLocal {
-		return fmt.Errorf("local-part has %d octets; at most %d", len(local), maxLocal)
+		return fmt.Errorf("%w: local-part has %d octets; at most %d", ErrTooLong, len(local), maxLocal)
 	}
 	return in.checkText(local)
 }

@@ -75,7 +75,7 @@ func (g *gate) tellAgents(c *command, r reply.Reply, err error) {
 	if g.agents == nil || !g.agents.Bound(event.Reject) {
 		return
 	}
-	told := &event.Rejection{Reply: r, Command: c.told()}
+	told := &event.Rejection{Reply: r, Command: text(c.told())}
 	if c.verb == "RCPT" {
 		told.Recipient = c.path.String()
 	}

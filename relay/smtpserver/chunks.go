@@ -31,6 +31,9 @@ func (g *gate) bdat(c *command) {
 		return
 	}
 	err = g.contentExpected()
+	if err == nil && !g.offered.Chunking { // RFC 3030 §2: after EHLO only
+		err = reply.Refuse(reply.New(503, reply.Enhanced{Subject: 5, Detail: 1}, "EHLO first"))
+	}
 	if err == nil {
 		if err = g.tx.Data(g.ctx); err != nil {
 			g.forget()
@@ -189,18 +192,28 @@ func (s *chunkSource) between(c *command) (done bool, err error) {
 		s.total += min(size, 1<<62-s.total)
 		g.current = c
 		return true, nil
-	case "NOOP":
-		g.noop(c)
+	case "NOOP", "HELP", "VRFY", "EXPN":
+		handlers[c.verb](g, c)
 		return false, nil
 	case "RSET", "EHLO", "HELO":
+		if g.badArgument(c) {
+			return false, nil
+		}
 		if refused := g.ask(eventOf[c.verb], c.arg); refused != nil {
 			g.answer(c, reply.Reply{}, refused)
 			return false, nil
 		}
 		c.asked = true
 	case "QUIT":
+		if g.badArgument(c) {
+			return false, nil
+		}
 	default:
-		g.badCommand(c, 503, 1, "BDAT expected")
+		if _, known := handlers[c.verb]; known {
+			g.badCommand(c, 503, 1, "BDAT expected")
+		} else {
+			g.notRecognized(c)
+		}
 		return false, nil
 	}
 	g.saved = c

@@ -66,8 +66,10 @@ func (g *gate) next() {
 		handle(g, c)
 		return
 	}
-	g.badCommand(c, 500, 2, "command not recognized")
+	g.notRecognized(c)
 }
+
+func (g *gate) notRecognized(c *command) { g.badCommand(c, 500, 2, "command not recognized") }
 
 // handlers are the commands. What is not here is 500 (RFC 5321 §4.2.4).
 var handlers map[string]func(*gate, *command)
@@ -79,7 +81,7 @@ func init() {
 		"RSET": (*gate).reset, "NOOP": (*gate).noop, "HELP": (*gate).help, "QUIT": (*gate).quit,
 		"VRFY": (*gate).verify,
 		"EXPN": (*gate).notImplemented, "TURN": (*gate).notImplemented, "SEND": (*gate).notImplemented,
-		"SOML": (*gate).notImplemented, "SAML": (*gate).notImplemented, "AUTH": (*gate).notImplemented,
+		"SOML": (*gate).notImplemented, "SAML": (*gate).notImplemented, "ETRN": (*gate).notImplemented, "ATRN": (*gate).notImplemented, "AUTH": (*gate).notImplemented,
 	}
 }
 
@@ -180,21 +182,26 @@ func (g *gate) isBad(c *command, code int) bool {
 
 // ask shows an event to the agents. A refusal comes back as the error of the reply.
 func (g *gate) ask(k event.Kind, arg string) error {
-	return g.agents.Fire(g.ctx, event.Event{Kind: k, Argument: arg}).Refusal()
+	return g.agents.Fire(g.ctx, event.Event{Kind: k, Argument: text(arg)}).Refusal()
 }
 
 func (g *gate) noop(c *command) {
+	if g.badArgument(c) {
+		return
+	}
 	g.answer(c, reply.New(250, reply.Enhanced{}, "ok"), g.ask(event.NoopCommand, c.arg))
 }
 
 func (g *gate) help(c *command) {
+	if g.badArgument(c) {
+		return
+	}
 	g.answer(c, reply.New(214, reply.Enhanced{}, "see RFC 5321"), g.ask(event.HelpCommand, c.arg))
 }
 
 // verify neither confirms nor denies (RFC 5321 §3.5.3, §7.3).
 func (g *gate) verify(c *command) {
-	if c.arg == "" {
-		g.badCommand(c, 501, 4, "VRFY needs an address")
+	if g.badArgument(c) {
 		return
 	}
 	g.answer(c, reply.New(252, reply.Enhanced{Subject: 5}, "cannot verify, send some mail and see"), nil)
@@ -206,8 +213,7 @@ func (g *gate) notImplemented(c *command) {
 
 // reset is RSET. An agent may refuse it; then the transaction stays as it is.
 func (g *gate) reset(c *command) {
-	if c.arg != "" {
-		g.badCommand(c, 501, 4, "RSET takes no argument")
+	if g.badArgument(c) {
 		return
 	}
 	if !c.asked {
@@ -226,8 +232,7 @@ func (g *gate) forget() {
 }
 
 func (g *gate) quit(c *command) {
-	if c.arg != "" {
-		g.badCommand(c, 501, 4, "QUIT takes no argument")
+	if g.badArgument(c) {
 		return
 	}
 	g.answer(c, reply.New(221, reply.Enhanced{}, g.s.cfg.Hostname+" closing connection"), nil)

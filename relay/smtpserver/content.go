@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"unicode/utf8"
 
 	"example.org/relay/relay/event"
 	"example.org/relay/relay/mail"
@@ -161,8 +162,13 @@ func (c *content) header() (*mail.Header, error) {
 		c.rest = nil
 		return nil, c.fail(reply.New(552, reply.Enhanced{Subject: 3, Detail: 4}, "header section is too big"))
 	}
+	if c.g.utf8 && !utf8.Valid(buf) { // RFC 6532 §3; nobody else can know what it means
+		c.rest = nil
+		return nil, c.fail(reply.New(554, reply.Enhanced{Subject: 6}, "header section is not UTF-8, as SMTPUTF8 promised"))
+	}
 	h := mail.ParseHeader(buf)
 	if h.Len() > c.g.s.cfg.Limits.HeaderFields {
+		c.rest = nil
 		return nil, c.fail(reply.New(552, reply.Enhanced{Subject: 3, Detail: 4}, "too many header fields"))
 	}
 	return h, nil

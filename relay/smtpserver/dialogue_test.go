@@ -154,6 +154,8 @@ func (p *player) configure(arg string) {
 			if rcpts, ok := strings.CutPrefix(w, "rcptmax="); ok {
 				p.backend.ext.RcptMax = number(rcpts)
 			}
+			p.backend.ext.SMTPUTF8 = p.backend.ext.SMTPUTF8 || w == "smtputf8"
+			p.backend.ext.RequireTLS = p.backend.ext.RequireTLS || w == "requiretls"
 		}
 	case "agent":
 		k, ok := event.ParseKind(words[1])

@@ -126,15 +126,10 @@ func (g *gate) startTLS(c *command) {
 // hello is HELO and EHLO (RFC 5321 §4.1.1.1). Names that are no names are taken: too many
 // good clients have one, and it is an agent's business to mind.
 func (g *gate) hello(c *command) {
+	if g.badArgument(c) {
+		return
+	}
 	name, _, _ := strings.Cut(c.arg, " ")
-	if name == "" {
-		g.badCommand(c, 501, 4, c.verb+" needs the name of the client")
-		return
-	}
-	if strings.IndexFunc(c.arg, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0 {
-		g.badCommand(c, 501, 4, "control character in the name")
-		return
-	}
 	esmtp := c.verb == "EHLO"
 	kind := event.HeloCommand
 	if esmtp {
@@ -146,7 +141,7 @@ func (g *gate) hello(c *command) {
 			return
 		}
 	}
-	g.client.Hello, g.client.ESMTP = name, esmtp
+	g.client.Hello, g.client.ESMTP = text(name), esmtp
 	g.agents.SetClient(g.client)
 	g.forget()
 	g.offer()
@@ -157,7 +152,8 @@ func (g *gate) hello(c *command) {
 	g.prepare(c, c.verb+" client", r, nil)
 }
 
-// offer takes over what may be promised now: what the Backend can keep, and the gate's own.
+// offer takes over what may be promised now: what the Backend can keep, and the gate's own. To who
+// says HELO that is nothing (RFC 5321 §2.2.1): parameters and BDAT are for those who said EHLO.
 func (g *gate) offer() {
 	can := g.s.cfg.Backend.Extensions()
 	size := g.s.cfg.Limits.MessageSize
@@ -168,9 +164,15 @@ func (g *gate) offer() {
 	if can.RcptMax > 0 {
 		rcpts = min(rcpts, can.RcptMax)
 	}
+	if !g.client.ESMTP {
+		g.offered = mail.Extensions{Size: size, RcptMax: rcpts}
+		return
+	}
 	g.offered = mail.Extensions{
 		Pipelining: true, EnhancedStatusCodes: true, Chunking: true,
-		EightBitMIME: can.EightBitMIME, SMTPUTF8: can.SMTPUTF8, DSN: can.DSN,
+		EightBitMIME: can.EightBitMIME, DSN: can.DSN,
+		SMTPUTF8:    can.SMTPUTF8 && can.EightBitMIME,      // RFC 6531 §3.1
+		RequireTLS:  can.RequireTLS && g.client.TLS != nil, // RFC 8689 §2
 		StartTLS:    g.s.cfg.TLSMode == StartTLS && g.client.TLS == nil,
 		SizeOffered: true, Size: size, RcptMax: rcpts,
 	}
@@ -189,6 +191,7 @@ func (g *gate) keywords() []string {
 	add(o.SMTPUTF8, "SMTPUTF8")
 	add(o.DSN, "DSN")
 	add(o.StartTLS, "STARTTLS")
+	add(o.RequireTLS, "REQUIRETLS")
 	// RFC 9422 §4.2
 	return append(all, "ENHANCEDSTATUSCODES", "CHUNKING", "LIMITS RCPTMAX="+strconv.Itoa(o.RcptMax))
 }

@@ -15,7 +15,7 @@ import (
 // Backend is what stands behind the sessions of a listener.
 type Backend interface {
 	// Extensions are those a client may use now; asked at each EHLO. Only SMTPUTF8,
-	// EightBitMIME, DSN, Size and RcptMax are looked at: the rest is the gate's own.
+	// EightBitMIME, DSN, RequireTLS, Size and RcptMax are looked at: the rest is the gate's own.
 	Extensions() mail.Extensions
 	// Open gives a session its Transaction. Agents' events of a transaction (MAIL, RCPT, DATA,
 	// end of headers) are fired there, on agents; all others by the server.

@@ -58,6 +58,9 @@ func (g *gate) rcpt(c *command) {
 	case g.mustReset:
 		g.badCommand(c, 503, 1, "a chunk was refused, RSET first")
 		return
+	case !g.mailing: // RFC 5321 §3.3, whatever the argument
+		g.badCommand(c, 503, 1, "MAIL first")
+		return
 	}
 	err := parsePathCommand(c, "TO:", g.utf8)
 	if err == nil && c.path.IsNull() {
@@ -72,7 +75,7 @@ func (g *gate) rcpt(c *command) {
 		g.refuseBad(c, err)
 		return
 	}
-	if g.mailing && g.rcpts >= g.offered.RcptMax {
+	if g.rcpts >= g.offered.RcptMax {
 		// RFC 5321 §4.5.3.1.10: the client sends the rest in another transaction.
 		g.answer(c, reply.Reply{}, reply.Refuse(reply.New(452, reply.Enhanced{Subject: 5, Detail: 3}, "too many recipients")))
 		return
@@ -107,14 +110,16 @@ func badPath(c *command, err error) error {
 	default:
 		e.Reply = reply.New(501, reply.Enhanced{Subject: 1, Detail: 3}, "bad recipient address")
 	}
+	if errors.Is(err, mail.ErrTooLong) { // RFC 5321 §4.5.3.1.9
+		e.Reply.Lines[0] = strings.Replace(e.Reply.Lines[0], "bad", "too long a", 1)
+	}
 	return e
 }
 
 // data is DATA (RFC 5321 §4.1.1.4). The Transaction is asked before go-smtp is given the
 // command, since go-smtp says 354 without asking.
 func (g *gate) data(c *command) {
-	if c.arg != "" {
-		g.badCommand(c, 501, 4, "DATA takes no argument")
+	if g.badArgument(c) {
 		return
 	}
 	if err := g.contentExpected(); err != nil {
