@@ -109,7 +109,7 @@ func (l *listener) accept() {
 				over := l.current == e
 				l.mu.Unlock()
 				if over { // nobody took its place: the listener is closing
-					conn.Close()
+					e.server.TurnAway(conn)
 					handed = true
 				}
 			}

@@ -199,11 +199,23 @@ func (r *Relay) listen() error {
 		return err
 	}
 	r.listeners = opened
+	r.log.Info("connections", "at_most", r.clients.Max(), "by", "descriptors")
+	r.checkConnections(r.cfg)
 	for i, l := range opened {
 		l.serve(r.server(r.cfg, r.cfg.FrontEnd.Listeners[i]))
 		r.log.Info("listening", "service", "FrontEnd", "address", l.Addr().String(), "tls", string(r.cfg.FrontEnd.Listeners[i].TLS))
 	}
 	return nil
+}
+
+// checkConnections says where more connections are allowed than there can be.
+func (r *Relay) checkConnections(cfg *config.Config) {
+	for _, l := range cfg.FrontEnd.Listeners {
+		if l.Limits.Connections > r.clients.Max() {
+			r.log.Warn("limits.connections is more than the descriptors allow: raise the limit of open files (LimitNOFILE)",
+				"listener", l.Address, "connections", l.Limits.Connections, "at_most", r.clients.Max())
+		}
+	}
 }
 
 // openListeners opens those of the wanted that are not among the old, which it takes over.

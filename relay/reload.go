@@ -70,6 +70,7 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 			go r.retire(l)
 		}
 	}
+	r.checkConnections(cfg)
 	for _, what := range response.Changed {
 		r.log.Info("configuration changed", "what", what)
 	}

@@ -124,9 +124,9 @@ func (g *gate) skipLine(l limit, begun time.Time) error {
 		skipped += n
 		if done || skipped > maxSkip {
 			g.badCommand(&command{}, 500, 2, "command line too long") // RFC 5321 §4.5.3.1.4
-			if !done {
+			if !done && !g.dead {
 				g.linger = true
-				g.hangUp(event.DisconnectHostClosed)
+				g.answer(&command{}, reply.Reply{}, reply.Refuse(reply.New(421, reply.Enhanced{Subject: 7}, "command line without an end, closing connection")))
 			}
 			return nil
 		}

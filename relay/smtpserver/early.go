@@ -12,8 +12,8 @@ import (
 // SMTP client does: with GreetingDelay by waiting for it to, else by one look at what is there. It
 // ends as soon as the client has spoken. An error ends the session.
 //
-// A PROXY header and a TLS handshake that come first are no early talk. What comes right behind them
-// has been read together with them, and is seen by waiting alone.
+// A PROXY header and a TLS handshake that come first are no early talk. What comes right behind a
+// handshake may have been read together with it, and is seen by waiting alone.
 func (g *gate) awaitBanner() (early bool, err error) {
 	d := g.s.cfg.Limits.GreetingDelay
 	if len(g.in.unused()) > 0 {

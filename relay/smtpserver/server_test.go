@@ -274,6 +274,7 @@ func TestLineWithoutEndIsGivenUp(t *testing.T) {
 	k := dial(t, addr)
 	k.send(strings.Repeat("x", 2*maxSkip))
 	k.expect("500 5.5.2")
+	k.expect("421 4.7.0")
 	if _, err := k.r.ReadByte(); err == nil {
 		t.Error("session goes on within a line")
 	}

@@ -106,6 +106,9 @@ func goingDown(hostname string) reply.Reply {
 	return reply.New(421, reply.Enhanced{Subject: 3, Detail: 2}, hostname+" is going down, closing connection")
 }
 
+// TurnAway tells a connection that has come too late that the relay is going down, and closes it.
+func (s *Server) TurnAway(c net.Conn) { s.turnAway(c, goingDown(s.cfg.Hostname)) }
+
 // turnAway tells a connection r and closes it. It does not block.
 func (s *Server) turnAway(c net.Conn, r reply.Reply) {
 	text := r.AppendTo(nil)
