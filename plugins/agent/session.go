@@ -53,13 +53,14 @@ func (s *Session) LocalAddr() netip.AddrPort {
 	return netip.AddrPortFrom(address(s.conn.GetLocalIp()), uint16(s.conn.GetLocalPort()))
 }
 
-// RemoteHost returns the client's name by reverse lookup, if the relay looked it up.
+// RemoteHost returns the client's name, as a trusted hop has told it by XCLIENT; "" if not known.
 func (s *Session) RemoteHost() string { return s.conn.GetRemoteHost() }
 
 // LastExternalIP returns the last hop outside the relay's own networks; not valid if unknown.
 func (s *Session) LastExternalIP() netip.Addr { return address(s.conn.GetLastExternalIp()) }
 
-// ProxyIP returns the proxy the connection came through; not valid if there was none.
+// ProxyIP returns who told the client's address, by PROXY or XCLIENT; not valid if nobody did. Where it is
+// the client's own address, the proxy has nobody behind it, or does not know whom.
 func (s *Session) ProxyIP() netip.Addr { return address(s.conn.GetProxyIp()) }
 
 // Listener returns the address of the listener, as configured.

@@ -91,10 +91,12 @@ func connectionInfo(c *event.Connection) *agentv1.ConnectionInfo {
 	info := &agentv1.ConnectionInfo{
 		RemoteIp: octets(c.Remote.Addr()), RemotePort: uint32(c.Remote.Port()),
 		LocalIp: octets(c.Local.Addr()), LocalPort: uint32(c.Local.Port()),
-		Listener: c.Listener, StartedUnixMs: c.Started.UnixMilli(), ProxyIp: octets(c.Proxy),
+		RemoteHost: c.RemoteHost, Listener: c.Listener, StartedUnixMs: c.Started.UnixMilli(), ProxyIp: octets(c.Proxy),
 		EarlyTalker: c.EarlyTalker, Internal: c.Internal, ImplicitTls: c.ImplicitTLS,
 	}
-	if !c.Internal {
+	// The client of networks.relay knows who came to it; we do not. Of a proxy with nobody behind it there
+	// is nothing to tell.
+	if !c.Internal && c.Proxy != c.Remote.Addr() {
 		info.LastExternalIp = info.RemoteIp
 	}
 	return info

@@ -85,14 +85,16 @@ type State struct {
 
 // Connection is what is known of the TCP connection.
 type Connection struct {
-	Remote      netip.AddrPort // the real client, behind PROXY or XCLIENT
-	RemoteHost  string         // the client's name, where a trusted hop has told it; "": not known
-	Local       netip.AddrPort
-	Listener    string // its address as configured
-	Started     time.Time
-	Proxy       netip.Addr // valid: the connection came through this proxy
-	EarlyTalker bool       // spoke before the banner
-	Internal    bool       // the client is in networks.relay
+	Remote     netip.AddrPort // the client: whom PROXY or XCLIENT told, else who has connected
+	RemoteHost string         // the client's name, where a trusted hop has told it; "": not known
+	Local      netip.AddrPort // where the client has connected to: at the proxy, where there is one
+	Listener   string         // its address as configured
+	Started    time.Time
+	// Proxy is who told Remote, by PROXY or XCLIENT; not valid: nobody. Where it is Remote's own
+	// address, it has nobody behind it, or does not know whom.
+	Proxy       netip.Addr
+	EarlyTalker bool // spoke before the banner
+	Internal    bool // the client is in networks.relay
 	ImplicitTLS bool
 }
 

@@ -32,7 +32,7 @@ func (s *Session) trace(h *mail.Header) error {
 func (s *Session) received() mail.Received {
 	conn, client, env := s.agents.State.Connection, s.agents.State.Client, s.tx.env
 	r := mail.Received{
-		Hello: client.Hello, Client: conn.Remote.Addr(), By: s.tx.set.Hostname, ID: env.ID, At: time.Now(),
+		Hello: client.Hello, Client: conn.Remote.Addr(), Host: conn.RemoteHost, By: s.tx.set.Hostname, ID: env.ID, At: time.Now(),
 		Protocol: protocol(client.ESMTP, client.TLS != nil, env),
 	}
 	if client.TLS != nil {

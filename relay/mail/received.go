@@ -10,6 +10,7 @@ import (
 type Received struct {
 	Hello    string     // what the client called itself; shown only where it has the form of a name
 	Client   netip.Addr // the real client
+	Host     string     // its name, where a trusted hop has told it; empty: only the address is shown
 	By       string     // our name
 	Protocol string     // SMTP, ESMTP, ESMTPS, UTF8SMTP … (RFC 3848, RFC 6531 §4.3)
 	TLS      string     // "TLS 1.3, TLS_AES_128_GCM_SHA256"; empty without
@@ -23,7 +24,13 @@ func (r Received) Value() []byte {
 	b := make([]byte, 0, 256)
 	b = append(b, " from "...)
 	b = append(b, helloName(r.Hello)...)
-	b = append(b, " (["...)
+	// Extended-Domain: TCP-info is the address, with a name before it where there is one.
+	b = append(b, " ("...)
+	if isHelloName(r.Host) {
+		b = append(b, r.Host...)
+		b = append(b, ' ')
+	}
+	b = append(b, '[')
 	client := r.Client.Unmap()
 	if client.Is6() {
 		b = append(b, "IPv6:"...)
@@ -51,18 +58,18 @@ func (r Received) Value() []byte {
 }
 
 // helloName keeps what a client says of itself from writing anything else into the
-// field than a name or an address literal.
+// field than a name or an address literal (RFC 5321 §4.1.2).
 func helloName(s string) string {
-	if s == "" || len(s) > 255 {
-		return "unknown"
+	if isHelloName(s) {
+		return s
 	}
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte(".-_:[]", c) >= 0:
-		default:
-			return "unknown"
-		}
+	return "unknown"
+}
+
+func isHelloName(s string) bool {
+	if literal, ok := strings.CutPrefix(s, "["); ok {
+		literal, ok = strings.CutSuffix(literal, "]")
+		return ok && checkLiteral(literal) == nil && !strings.ContainsAny(literal, "()\\,;<>\"")
 	}
-	return s
+	return isASCII(s) && checkDomain(s) == nil
 }

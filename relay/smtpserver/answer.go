@@ -216,25 +216,35 @@ type counts struct {
 	accepted, refused int // messages
 }
 
-// logSession writes the one line of a session.
-func (g *gate) logSession() {
-	log := g.s.cfg.Log
-	if g.turnedAway || !log.Enabled(context.Background(), slog.LevelInfo) {
+// logSession writes the one line of a session. One of a proxy with nobody behind it and no mail is how a
+// load balancer looks whether we are there.
+func (g *gate) logSession(ending ...slog.Attr) {
+	log, level := g.s.cfg.Log, slog.LevelInfo
+	if !g.known() && g.count.accepted+g.count.refused == 0 {
+		level = slog.LevelDebug
+	}
+	if g.turnedAway || !log.Enabled(context.Background(), level) {
 		return
 	}
-	attrs := []slog.Attr{
-		slog.String("session", g.id), slog.String("client", g.remote.Addr().String()), slog.String("listener", g.s.cfg.Listener),
-		slog.String("hello", scrub(g.client.Hello, true)), slog.Bool("esmtp", g.client.ESMTP), slog.Bool("tls", g.client.TLS != nil),
-		slog.Int("accepted", g.count.accepted), slog.Int("refused", g.count.refused), slog.Int("commands", g.count.commands),
-		slog.String("reason", reasons[g.reason]), slog.Int64("ms", time.Since(g.started).Milliseconds()),
+	attrs := []slog.Attr{slog.String("session", g.id), slog.String("client", g.remote.Addr().String())}
+	if g.host != "" {
+		attrs = append(attrs, slog.String("host", g.host))
 	}
+	if g.proxy.IsValid() {
+		attrs = append(attrs, slog.String("proxy", g.proxy.String()))
+	}
+	attrs = append(attrs, slog.String("listener", g.s.cfg.Listener),
+		slog.String("hello", scrub(g.client.Hello, true)), slog.Bool("esmtp", g.client.ESMTP), slog.Bool("tls", g.client.TLS != nil),
+		slog.Int("accepted", g.count.accepted), slog.Int("refused", g.count.refused), slog.Int("commands", g.count.commands))
+	attrs = append(attrs, ending...)
 	if g.bad > 0 {
 		attrs = append(attrs, slog.Int("errors", g.bad))
 	}
 	if g.early {
 		attrs = append(attrs, slog.Bool("early_talker", true))
 	}
-	log.LogAttrs(context.Background(), slog.LevelInfo, "session", attrs...)
+	attrs = append(attrs, slog.Int64("ms", time.Since(g.started).Milliseconds()))
+	log.LogAttrs(context.Background(), level, "session", attrs...)
 }
 
 var reasons = map[event.DisconnectReason]string{

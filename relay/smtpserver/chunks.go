@@ -199,7 +199,11 @@ func (s *chunkSource) between(c *command) (done bool, err error) {
 		if g.badArgument(c) {
 			return false, nil
 		}
-		if refused := g.ask(eventOf[c.verb], c.arg); refused != nil {
+		arg := c.arg
+		if c.verb != "RSET" {
+			arg = g.greeting(c)
+		}
+		if refused := g.ask(eventOf[c.verb], arg); refused != nil {
 			g.answer(c, reply.Reply{}, refused)
 			return false, nil
 		}

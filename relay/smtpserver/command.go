@@ -79,7 +79,7 @@ func init() {
 		"HELO": (*gate).hello, "EHLO": (*gate).hello, "STARTTLS": (*gate).startTLS,
 		"MAIL": (*gate).mail, "RCPT": (*gate).rcpt, "DATA": (*gate).data, "BDAT": (*gate).bdat,
 		"RSET": (*gate).reset, "NOOP": (*gate).noop, "HELP": (*gate).help, "QUIT": (*gate).quit,
-		"VRFY": (*gate).verify,
+		"VRFY": (*gate).verify, "XCLIENT": (*gate).xclient,
 		"EXPN": (*gate).notImplemented, "TURN": (*gate).notImplemented, "SEND": (*gate).notImplemented,
 		"SOML": (*gate).notImplemented, "SAML": (*gate).notImplemented, "ETRN": (*gate).notImplemented, "ATRN": (*gate).notImplemented, "AUTH": (*gate).notImplemented,
 	}
@@ -172,6 +172,8 @@ func (g *gate) refuseBad(c *command, err error) {
 // (RFC 2920 §3.1).
 func (g *gate) isBad(c *command, code int) bool {
 	switch {
+	case c.verb == "XCLIENT":
+		return true
 	case code > 504 && code != 555:
 		return false
 	case code == 503 && (g.refused || g.mustReset):

@@ -10,13 +10,16 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,6 +37,8 @@ import (
 //
 //	! limit recipients 2        before the start: a limit, "tls starttls", "hop size=1000",
 //	                            "agent OnConnect reject 554 5.7.1" or "agent OnReject notify"
+//	                            "proxy" or "xclient": who connects, 198.51.100.7, is in that list;
+//	                            "internal ADDRESS" is in networks.relay; "taken ADDRESS" has a connection already
 //	C: text                     the client sends a line
 //	C! "text"                   … octets, as a Go string
 //	EHLO:                       the client reads the banner, says EHLO and reads the reply
@@ -49,6 +54,9 @@ import (
 //	D: <from> <to> "content"    this was delivered; "|" ends the header section
 //	A: OnReject …               the agent has seen this
 //	E: reset                    the transaction has seen this
+//	I: 192.0.2.1:25 …           … of the connection: client, its name, where it has connected to, the
+//	                            proxy, "internal", and who has logged in, at the last MAIL
+//	L: key=value …              a line of the log has these, in this order; it is looked for from the last one on
 //
 // At the end nothing else may have been said or delivered.
 func TestDialogues(t *testing.T) {
@@ -85,6 +93,8 @@ type player struct {
 	writes    int
 	closed    bool
 	delivered []string
+	log       lockedBuffer
+	logged    int // octets of it that were looked at
 }
 
 func newPlayer(t *testing.T) *player {
@@ -94,8 +104,8 @@ func newPlayer(t *testing.T) *player {
 		Hostname: "mx.example.org", Listener: "test", Backend: p.backend,
 		Pipeline: pipeline.New(event.FrontEnd, mail.NewDomains("example.org")),
 		TLS:      func() *tls.Config { return testTLS() },
-		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
+	p.cfg.Log = slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), &p.log), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	p.binding = pipeline.Binding{
 		Name: "judge", Agent: p.agent, Timeout: time.Minute,
 		Granted: event.Permissions(0).With(event.MayReject).With(event.MayDiscard),
@@ -157,6 +167,18 @@ func (p *player) configure(arg string) {
 			p.backend.ext.SMTPUTF8 = p.backend.ext.SMTPUTF8 || w == "smtputf8"
 			p.backend.ext.RequireTLS = p.backend.ext.RequireTLS || w == "requiretls"
 		}
+	case "proxy":
+		p.cfg.Proxy = isHop
+	case "xclient":
+		p.cfg.XClient = isHop
+	case "internal":
+		p.cfg.Internal = func(a netip.Addr) bool { return slices.Contains(words[1:], a.String()) }
+	case "taken":
+		p.cfg.Clients = NewClients()
+		v, _ := p.cfg.Clients.enter(p.cfg.Listener, p.cfg.Limits)
+		if _, b := p.cfg.Clients.admit(v, netip.MustParseAddr(words[1]), p.cfg.Limits); b != noBarrier {
+			p.t.Fatal(b)
+		}
 	case "agent":
 		k, ok := event.ParseKind(words[1])
 		if !ok {
@@ -192,6 +214,11 @@ func (p *player) limit(name, value string) {
 		p.t.Fatal(name, value, err)
 	}
 }
+
+// hop is who connects.
+var hop = netip.MustParseAddr("198.51.100.7")
+
+func isHop(a netip.Addr) bool { return a == hop }
 
 func parseVerdict(t *testing.T, words []string) event.Verdict {
 	var v event.Verdict
@@ -378,6 +405,12 @@ func (p *player) expect(word, arg string) error {
 		return next(&p.agent.mu, &p.agent.seen, arg)
 	case "E:":
 		return next(&p.backend.mu, &p.backend.events, arg)
+	case "I:":
+		p.backend.mu.Lock()
+		defer p.backend.mu.Unlock()
+		return equal(p.backend.client, arg)
+	case "L:":
+		return p.findLog(arg)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -408,6 +441,26 @@ func (p *player) expect(word, arg string) error {
 		return err
 	}
 	return fmt.Errorf("unknown word")
+}
+
+// findLog looks for a line of the log that has these, in this order.
+func (p *player) findLog(want string) error {
+	rest := p.log.String()[p.logged:]
+	for line := range strings.Lines(rest) {
+		p.logged += len(line)
+		at, found := 0, true
+		for _, word := range strings.Fields(want) {
+			i := strings.Index(line[at:], word)
+			if found = i >= 0; !found {
+				break
+			}
+			at += i + len(word)
+		}
+		if found {
+			return nil
+		}
+	}
+	return fmt.Errorf("not in the log:\n%s", rest)
 }
 
 func next(mu *sync.Mutex, list *[]string, want string) error {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +26,7 @@ type fakeBackend struct {
 	mu        sync.Mutex
 	delivered []string
 	events    []string
+	client    string // of the last MAIL
 }
 
 func (b *fakeBackend) Extensions() mail.Extensions { return b.ext }
@@ -80,6 +83,17 @@ func (t *fakeTransaction) Mail(_ context.Context, from mail.Path, params mail.Pa
 		panic("MAIL in a transaction")
 	}
 	r, err := verdictOf(from)
+	conn, user := t.agents.State.Connection, t.agents.State.Client.User
+	facts := []string{conn.Remote.String(), conn.RemoteHost, conn.Local.String(), "", "", user}
+	if conn.Proxy.IsValid() {
+		facts[3] = "proxy=" + conn.Proxy.String()
+	}
+	if conn.Internal {
+		facts[4] = "internal"
+	}
+	t.b.mu.Lock()
+	t.b.client = strings.Join(slices.DeleteFunc(facts, func(s string) bool { return s == "" }), " ")
+	t.b.mu.Unlock()
 	if err == nil {
 		t.env = &mail.Envelope{From: from, Params: params}
 		t.agents.Begin(t.env)
@@ -218,9 +232,15 @@ func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0
 
 func (l *pipeListener) dial() net.Conn {
 	here, there := net.Pipe()
-	l.conns <- there
+	l.conns <- pipeConn{there}
 	return here
 }
+
+// pipeConn is the server's end of a pipe, with addresses.
+type pipeConn struct{ net.Conn }
+
+func (pipeConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(netip.AddrPortFrom(hop, 40000)) }
+func (pipeConn) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(203, 0, 113, 25), Port: 25} }
 
 // lockedBuffer is a log that several goroutines write.
 type lockedBuffer struct {

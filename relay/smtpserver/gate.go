@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -38,8 +38,10 @@ type gate struct {
 	out    []byte // replies not written yet
 
 	id      string
-	remote  netip.AddrPort
-	visit   visit // in Config.Clients
+	origin         // where the session comes from now
+	peer    origin // … and did before the first XCLIENT: whose right to it counts
+	visit   visit  // in Config.Clients
+	claim   claim  // what XCLIENT has told and EHLO has to know
 	started time.Time
 	agents  *pipeline.Session // nil before the first octet
 	tx      Transaction       // nil before the first HELO or EHLO
@@ -87,13 +89,11 @@ type outcome struct {
 func newGate(s *Server, c net.Conn) *gate {
 	g := &gate{
 		s: s, raw: c, conn: c, in: newInput(), id: s.ids.next(), started: time.Now(),
-		remote: remoteOf(c), reason: event.DisconnectClientLost,
+		origin: connected(c), reason: event.DisconnectClientLost,
 	}
 	g.ctx, g.cancel = context.WithCancel(s.ctx)
 	return g
 }
-
-func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
 // Read gives go-smtp its next input: what is left of the last, or what the client's next
 // commands come to.
@@ -320,7 +320,7 @@ func (g *gate) end() {
 		g.agents.Close(g.reason)
 	}
 	g.cancel()
-	g.logSession()
+	g.logSession(slog.String("reason", reasons[g.reason]))
 	g.s.remove(g)
 }
 

@@ -1,6 +1,7 @@
 package smtpserver
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/tls"
 	"errors"
@@ -14,19 +15,20 @@ import (
 	"example.org/relay/relay/reply"
 )
 
-// begin begins the session, in its own goroutine: TLS where it comes first, the agents at
-// OnConnect, the banner.
+// begin begins the session, in its own goroutine: PROXY and TLS where they come first, then the
+// agents at OnConnect and the banner.
 func (g *gate) begin() {
-	conn := &event.Connection{
-		Remote: g.remote, Listener: g.s.cfg.Listener, Started: g.started, ImplicitTLS: g.s.cfg.TLSMode == Implicit,
+	if g.s.proxied(g.raw) {
+		if !g.readProxy() {
+			return
+		}
+		if err := g.admitOrigin(g.origin); err != nil {
+			g.turnAway(err)
+			return
+		}
 	}
-	if a, ok := g.raw.LocalAddr().(*net.TCPAddr); ok {
-		conn.Local = unmap(a.AddrPort())
-	}
-	if g.s.cfg.Internal != nil {
-		conn.Internal = g.s.cfg.Internal(g.remote.Addr())
-	}
-	if conn.ImplicitTLS && !g.handshake() {
+	g.peer = g.origin
+	if g.s.cfg.TLSMode == Implicit && !g.handshake() {
 		return
 	}
 	early, err := g.awaitBanner()
@@ -34,12 +36,25 @@ func (g *gate) begin() {
 		g.lost(err)
 		return
 	}
-	g.early, conn.EarlyTalker = early, early
-	g.agents = g.s.cfg.Pipeline.Open(g.id, conn)
+	g.early = early
+	g.openAgents()
+	g.greet()
+}
+
+// openAgents makes the session known to the agents.
+func (g *gate) openAgents() {
+	g.agents = g.s.cfg.Pipeline.Open(g.id, &event.Connection{
+		Remote: g.remote, RemoteHost: g.host, Local: g.local, Proxy: g.proxy, Internal: g.has(g.s.cfg.Internal),
+		Listener: g.s.cfg.Listener, Started: g.started, EarlyTalker: g.early, ImplicitTLS: g.s.cfg.TLSMode == Implicit,
+	})
 	g.agents.HeaderLimit, g.agents.RecipientLimit = g.s.cfg.Limits.HeaderSize, g.s.cfg.Limits.Recipients
-	if g.client.TLS != nil {
+	if g.client != (event.Client{}) {
 		g.agents.SetClient(g.client)
 	}
+}
+
+// greet is the banner, if the agents let the client in.
+func (g *gate) greet() {
 	c := &command{}
 	if err := g.agents.Fire(g.ctx, event.Event{Kind: event.Connect}).Refusal(); err != nil {
 		g.answer(c, reply.Reply{}, asGreeting(err))
@@ -73,7 +88,7 @@ const handshakeTime = time.Minute
 func (g *gate) handshake() bool {
 	deadline := time.Now().Add(min(handshakeTime, g.s.cfg.Limits.CommandTimeout))
 	_ = g.raw.SetWriteDeadline(deadline)
-	c := tls.Server(g.raw, g.s.cfg.TLS())
+	c := tls.Server(g.unread(), g.s.cfg.TLS())
 	if err := g.waiting(deadline, true, func() error { return c.HandshakeContext(g.ctx) }); errors.Is(err, errDraining) {
 		g.hangUp(event.DisconnectDrain)
 		return false
@@ -88,7 +103,34 @@ func (g *gate) handshake() bool {
 	return true
 }
 
+// unread is the connection with what came in one piece with a PROXY header still to be read.
+func (g *gate) unread() net.Conn {
+	rest := g.in.unused()
+	if len(rest) == 0 {
+		return g.raw
+	}
+	g.in.r = g.in.w
+	return &unreadConn{g.raw, bytes.Clone(rest)}
+}
+
+// unreadConn gives the octets first.
+type unreadConn struct {
+	net.Conn
+	octets []byte
+}
+
+func (c *unreadConn) Read(p []byte) (int, error) {
+	if len(c.octets) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.octets)
+	c.octets = c.octets[n:]
+	return n, nil
+}
+
 // startTLS is STARTTLS (RFC 3207). A session forgets by it all that was said in the clear.
+// Deviates: all but the address that XCLIENT has told (§4.2). Who speaks through a hop that is trusted
+// must not come by the hop's own rights.
 func (g *gate) startTLS(c *command) {
 	switch {
 	case g.s.cfg.TLSMode != StartTLS:
@@ -117,6 +159,7 @@ func (g *gate) startTLS(c *command) {
 		return
 	}
 	g.forget()
+	g.claim = claim{}
 	if g.tx != nil {
 		g.tx.Reset(g.ctx)
 	}
@@ -129,19 +172,20 @@ func (g *gate) hello(c *command) {
 	if g.badArgument(c) {
 		return
 	}
-	name, _, _ := strings.Cut(c.arg, " ")
 	esmtp := c.verb == "EHLO"
 	kind := event.HeloCommand
 	if esmtp {
 		kind = event.EhloCommand
 	}
 	if !c.asked {
-		if err := g.ask(kind, c.arg); err != nil {
+		if err := g.ask(kind, g.greeting(c)); err != nil {
 			g.answer(c, reply.Reply{}, err)
 			return
 		}
 	}
+	name, _, _ := strings.Cut(g.greeting(c), " ")
 	g.client.Hello, g.client.ESMTP = text(name), esmtp
+	g.claim.open = false
 	g.agents.SetClient(g.client)
 	g.forget()
 	g.offer()
@@ -151,6 +195,10 @@ func (g *gate) hello(c *command) {
 	}
 	g.prepare(c, c.verb+" client", r, nil)
 }
+
+// greeting is the argument of HELO or EHLO, or what XCLIENT has told of the client's: it is the client that
+// is judged by its name, and not the hop.
+func (g *gate) greeting(c *command) string { return cmp.Or(g.claim.told["HELO"], c.arg) }
 
 // offer takes over what may be promised now: what the Backend can keep, and the gate's own. To who
 // says HELO that is nothing (RFC 5321 §2.2.1): parameters and BDAT are for those who said EHLO.
@@ -192,6 +240,7 @@ func (g *gate) keywords() []string {
 	add(o.DSN, "DSN")
 	add(o.StartTLS, "STARTTLS")
 	add(o.RequireTLS, "REQUIRETLS")
+	add(g.peer.has(g.s.cfg.XClient), xclientKeyword)
 	// RFC 9422 §4.2
 	return append(all, "ENHANCEDSTATUSCODES", "CHUNKING", "LIMITS RCPTMAX="+strconv.Itoa(o.RcptMax))
 }

@@ -40,12 +40,7 @@ type turned struct {
 }
 
 // remoteOf is who has connected; the zero value where that is no TCP.
-func remoteOf(c net.Conn) netip.AddrPort {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return unmap(a.AddrPort())
-	}
-	return netip.AddrPort{}
-}
+func remoteOf(c net.Conn) netip.AddrPort { return addrPort(c.RemoteAddr()) }
 
 // enter counts a connection that has come, as far as it is known whose it is.
 func (s *Server) enter(remote netip.AddrPort) (visit, barrier) {

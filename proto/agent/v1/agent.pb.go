@@ -2483,10 +2483,10 @@ type ConnectionInfo struct {
 	LocalIp        []byte                 `protobuf:"bytes,3,opt,name=local_ip,json=localIp,proto3" json:"local_ip,omitempty"`
 	LocalPort      uint32                 `protobuf:"varint,4,opt,name=local_port,json=localPort,proto3" json:"local_port,omitempty"`
 	Listener       string                 `protobuf:"bytes,5,opt,name=listener,proto3" json:"listener,omitempty"`                       // its address, as configured
-	RemoteHost     string                 `protobuf:"bytes,6,opt,name=remote_host,json=remoteHost,proto3" json:"remote_host,omitempty"` // reverse name, if it was looked up
+	RemoteHost     string                 `protobuf:"bytes,6,opt,name=remote_host,json=remoteHost,proto3" json:"remote_host,omitempty"` // name, as a trusted hop has told it by XCLIENT
 	StartedUnixMs  int64                  `protobuf:"varint,7,opt,name=started_unix_ms,json=startedUnixMs,proto3" json:"started_unix_ms,omitempty"`
 	LastExternalIp []byte                 `protobuf:"bytes,8,opt,name=last_external_ip,json=lastExternalIp,proto3" json:"last_external_ip,omitempty"` // the last hop outside networks.relay
-	ProxyIp        []byte                 `protobuf:"bytes,9,opt,name=proxy_ip,json=proxyIp,proto3" json:"proxy_ip,omitempty"`                        // set: the connection came through this proxy
+	ProxyIp        []byte                 `protobuf:"bytes,9,opt,name=proxy_ip,json=proxyIp,proto3" json:"proxy_ip,omitempty"`                        // set: who told remote_ip, by PROXY or XCLIENT; the same address: nobody known is behind it
 	EarlyTalker    bool                   `protobuf:"varint,10,opt,name=early_talker,json=earlyTalker,proto3" json:"early_talker,omitempty"`          // spoke before the banner
 	Internal       bool                   `protobuf:"varint,11,opt,name=internal,proto3" json:"internal,omitempty"`                                   // the client is in networks.relay
 	ImplicitTls    bool                   `protobuf:"varint,12,opt,name=implicit_tls,json=implicitTls,proto3" json:"implicit_tls,omitempty"`
