@@ -40,7 +40,7 @@ func New(cfg Config) *Server {
 	if cfg.Clients == nil {
 		cfg.Clients = NewClients()
 	}
-	s := &Server{cfg: cfg, gates: map[*gate]struct{}{}}
+	s := &Server{cfg: cfg, gates: map[*gate]struct{}{}, turned: turned{log: map[barrier]*refusals{}}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.going, s.goDown = context.WithCancel(s.ctx)
 

@@ -26,7 +26,7 @@ const (
 	turnAwayTime = 3 * time.Second
 	// turnAwaySize is what is read of them.
 	turnAwaySize = 64 << 10
-	// turnAwayLog is how often one is logged; the line counts the others.
+	// turnAwayLog is how often one is logged, of each limit; the line counts the others.
 	turnAwayLog = time.Second
 )
 
@@ -34,7 +34,12 @@ const (
 type turned struct {
 	busy int // heard out now; guarded by the Server's lock
 
-	mu       sync.Mutex
+	mu  sync.Mutex
+	log map[barrier]*refusals
+}
+
+// refusals are what has become of those that one limit has turned away, in the log.
+type refusals struct {
 	logged   time.Time // the last line
 	unlogged int       // since
 }
@@ -178,9 +183,13 @@ func (s *Server) heardOut() {
 func (s *Server) logTurned(addr netip.Addr, b barrier) {
 	s.turned.mu.Lock()
 	defer s.turned.mu.Unlock()
-	now := time.Now()
-	if now.Sub(s.turned.logged) < turnAwayLog {
-		s.turned.unlogged++
+	now, last := time.Now(), s.turned.log[b]
+	if last == nil {
+		last = &refusals{}
+		s.turned.log[b] = last
+	}
+	if now.Sub(last.logged) < turnAwayLog {
+		last.unlogged++
 		return
 	}
 	level := slog.LevelInfo
@@ -188,6 +197,6 @@ func (s *Server) logTurned(addr netip.Addr, b barrier) {
 		level = slog.LevelWarn // honest clients are turned away, too
 	}
 	s.cfg.Log.Log(context.Background(), level, "connection refused", "client", addr.String(), "listener", s.cfg.Listener,
-		"limit", string(b), "connections", s.cfg.Clients.Count(s.cfg.Listener), "more", s.turned.unlogged)
-	s.turned.logged, s.turned.unlogged = now, 0
+		"limit", string(b), "connections", s.cfg.Clients.Count(s.cfg.Listener), "more", last.unlogged)
+	last.logged, last.unlogged = now, 0
 }
