@@ -94,16 +94,10 @@ func (r *rules) nextHops() {
 		if len(n.Addresses) == 0 && !r.has(key+".addresses") && !r.has(key) {
 			r.add(key+".addresses", `is not set: must be a list of host:port, as ["127.0.0.1:25"]`)
 		}
-		for i, a := range n.Addresses {
-			host, ok := splitAddress(a)
-			if at := index(key+".addresses", i); !r.has(at) && (!ok || host == "" || strings.HasSuffix(a, ":0")) {
-				r.add(at, `must be host:port, as "127.0.0.1:25", got %s`, show(a))
-			}
-		}
+		r.nextHopAddresses(key, n)
 		r.weights(key+".weights", n)
-		if n.Auth != nil && n.ForwardClient == "xclient" {
-			r.add(key+".forward_client", `cannot be "xclient" together with auth: each client would have the rights of that login`)
-		}
+		r.nextHopTLS(key, n)
+		r.nextHopAuth(key+".auth", n)
 	}
 }
 

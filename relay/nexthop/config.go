@@ -12,7 +12,7 @@ import (
 type Config struct {
 	// Name is what the operator calls it; for the log.
 	Name string
-	// Addresses are host:port, tried in order; without a port, 25.
+	// Addresses are host:port, tried in order; without a port, 25. Or unix: and the path of a socket.
 	Addresses []string
 	// Weights, where there are any, are one for each address: it is tried first that often,
 	// compared with the others; 0: only when none of the others answers.
@@ -45,6 +45,9 @@ type Config struct {
 	RootCAs *x509.CertPool
 	// Dial opens a connection; nil is that of net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Resolve finds the IP addresses of a host, of which each is tried. Where it is nil, it is that of
+	// net.Resolver, or, with a Dial of one's own, Dial's business.
+	Resolve func(ctx context.Context, host string) ([]string, error)
 }
 
 // Timeouts bound the wait for each step, on top of the caller's context. Zero values are
@@ -120,6 +123,9 @@ func (c Config) withDefaults() Config {
 	orElse(&c.Timeouts.Termination, 30*time.Minute)
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
+		if c.Resolve == nil {
+			c.Resolve = net.DefaultResolver.LookupHost
+		}
 	}
 	return c
 }

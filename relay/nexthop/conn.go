@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync/atomic"
@@ -94,8 +95,24 @@ func (c *conn) read(d time.Duration) (reply.Reply, error) {
 	return r, c.cause(err)
 }
 
+// unasked is an error where the server has said more than it was asked: each reply to come would be
+// taken for that of the command before.
+func (c *conn) unasked(d time.Duration) error {
+	if c.r.Buffered() == 0 {
+		return nil
+	}
+	r, err := c.read(d)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s, to nothing that was asked", errProtocol, r)
+}
+
 // command sends one line and reads its reply.
 func (c *conn) command(line string, d time.Duration) (reply.Reply, error) {
+	if err := c.unasked(d); err != nil {
+		return reply.Reply{}, err
+	}
 	c.out = append(append(c.out[:0], line...), '\r', '\n')
 	if err := c.write(c.out, d); err != nil {
 		return reply.Reply{}, err

@@ -23,19 +23,49 @@ func (h *Hop) connect(ctx context.Context, a *address) (*conn, error) {
 	return c, err
 }
 
+// open opens a connection to the first of the sockets behind an address that is one.
 func (h *Hop) open(ctx context.Context, a *address, policy TLSPolicy) (*conn, error) {
+	login, err := h.mayLogIn(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	defer login.end()
+	sockets, err := h.sockets(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	var causes []error
+	for i, s := range sockets {
+		within, cancel := share(ctx, len(sockets)-i)
+		c, err := h.openSocket(within, a, s, policy, login)
+		cancel()
+		if err == nil {
+			return c, nil
+		}
+		if len(sockets) > 1 {
+			if !errors.Is(context.Cause(ctx), context.Canceled) {
+				h.noteBad(a, s)
+			}
+			err = fmt.Errorf("%s: %w", s.address, err)
+		}
+		causes = append(causes, err)
+		if ctx.Err() != nil || errors.Is(err, errLogin) {
+			break // the next one asks for the same password
+		}
+	}
+	return nil, errors.Join(causes...)
+}
+
+func (h *Hop) openSocket(ctx context.Context, a *address, s socket, policy TLSPolicy, login *attempt) (*conn, error) {
 	dialCtx, cancel := context.WithTimeout(ctx, h.cfg.Timeouts.Connect)
-	nc, err := h.cfg.Dial(dialCtx, "tcp", a.hostport)
+	nc, err := h.cfg.Dial(dialCtx, s.network, s.address)
 	cancel()
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	c := newConn(nc, a)
 	stop := c.watch(ctx)
-	err = h.greet(c, policy)
-	if err == nil {
-		err = h.checkForwarding(c)
-	}
+	err = h.ready(c, policy, login)
 	if !c.unwatch(stop) && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -44,6 +74,38 @@ func (h *Hop) open(ctx context.Context, a *address, policy TLSPolicy) (*conn, er
 		return nil, err
 	}
 	return c, nil
+}
+
+// ready brings a connection to where mail can be sent.
+func (h *Hop) ready(c *conn, policy TLSPolicy, login *attempt) error {
+	if err := h.greet(c, policy); err != nil {
+		return err
+	}
+	if login != nil {
+		if err := h.login(c, login); err != nil {
+			if errors.Is(err, errLogin) {
+				h.log.error(c.ctx, "cannot log in at next hop, no mail goes to it", c.addr.hostport, err)
+			}
+			return err
+		}
+	}
+	if err := c.unasked(h.cfg.Timeouts.Greeting); err != nil {
+		return err
+	}
+	return h.checkForwarding(c)
+}
+
+// mayLogIn reads the secret and asks whether it may be tried; nil where we do not log in.
+func (h *Hop) mayLogIn(ctx context.Context, a *address) (*attempt, error) {
+	if h.cfg.Auth.Mechanism == "" {
+		return nil, nil
+	}
+	secret, err := h.secret(ctx)
+	if err != nil {
+		h.log.error(ctx, "cannot log in at next hop, no mail goes to it", a.hostport, err)
+		return nil, err
+	}
+	return a.logins.admit(ctx, secret)
 }
 
 // greet reads the greeting, says hello and negotiates TLS (RFC 5321 §3.1, §3.2; RFC 3207).
@@ -77,7 +139,7 @@ func (h *Hop) greet(c *conn, policy TLSPolicy) error {
 		return fmt.Errorf("STARTTLS: %w", refusedBy(r))
 	}
 	if err := c.startTLS(h); err != nil {
-		return fmt.Errorf("%w: %w", errHandshake, c.cause(err))
+		return err
 	}
 	// RFC 3207 §4.2: what was said before counts no more.
 	return h.hello(c)
@@ -86,10 +148,14 @@ func (h *Hop) greet(c *conn, policy TLSPolicy) error {
 // startTLS puts TLS over the connection. What the server, or somebody between, sent in clear
 // behind its 220 is thrown away with the reader that may hold it.
 func (c *conn) startTLS(h *Hop) error {
-	tc := tls.Client(c.raw, c.addr.tls)
+	cfg, err := h.tls.forAddress(c.ctx, c.addr)
+	if err != nil {
+		return fmt.Errorf("TLS: %w", err)
+	}
+	tc := tls.Client(c.raw, cfg)
 	c.arm(h.cfg.Timeouts.Greeting)
 	if err := tc.Handshake(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errHandshake, explain(c.cause(err), cfg.ServerName))
 	}
 	c.net = tc
 	c.r.Reset(tc)

@@ -172,6 +172,9 @@ func (x *exchange) run() error {
 		if len(x.c.out) == 0 {
 			break
 		}
+		if err := x.c.unasked(x.timeout(from)); err != nil {
+			return err
+		}
 		if err := x.c.write(x.c.out, x.timeout(from)); err != nil {
 			return x.stale(err)
 		}

@@ -79,13 +79,17 @@ func (s *inboxSession) Reset()        { s.l = letter{} }
 func (s *inboxSession) Logout() error { return nil }
 
 func newInbox(t testing.TB, cert *tls.Config) *inbox {
+	return newInboxOf(t, cert, func(in *inbox) smtp.Session { return &inboxSession{inbox: in} })
+}
+
+func newInboxOf(t testing.TB, cert *tls.Config, session func(*inbox) smtp.Session) *inbox {
 	in := &inbox{}
 	s := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		_, secure := c.TLSConnectionState()
 		in.mu.Lock()
 		defer in.mu.Unlock()
 		in.tls = append(in.tls, secure)
-		return &inboxSession{inbox: in}, nil
+		return session(in), nil
 	}))
 	s.Domain, s.TLSConfig, s.EnableSMTPUTF8, s.EnableDSN = "mx.example.org", cert, true, true
 	s.MaxLineLength = 1 << 20

@@ -11,12 +11,13 @@ package nexthop
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.org/relay/relay/mail"
@@ -25,8 +26,10 @@ import (
 
 // Hop is a next hop. Safe for concurrent use.
 type Hop struct {
-	cfg Config
-	log *alerts
+	cfg        Config
+	log        *alerts
+	tls        credentials
+	secretOpen atomic.Bool // it has been said that others can read the file of the secret
 
 	mu        sync.Mutex
 	addresses []*address // in the operator's order; the slice is not changed after New
@@ -39,13 +42,14 @@ type Hop struct {
 type address struct {
 	hostport string
 	host     string
-	tls      *tls.Config // nil for NoTLS
+	logins   logins // guards itself
 
 	idle     []*conn // by idleSince, the longest first; used from the end
 	seen     bool    // ext is what the server offered last
 	ext      mail.Extensions
 	badUntil time.Time // tried after the others until then
 	backoff  time.Duration
+	bad      map[socket]time.Time // those behind a name that failed, tried last until then
 }
 
 var errNoAddresses = errors.New("no addresses")
@@ -54,30 +58,28 @@ var errNoAddresses = errors.New("no addresses")
 func New(cfg Config, log *slog.Logger) *Hop {
 	cfg = cfg.withDefaults()
 	h := &Hop{cfg: cfg, log: newAlerts(log.With("next_hop", cfg.Name)), known: unknown}
+	h.tls.cfg, h.tls.log = &h.cfg, h.log
 	for _, a := range cfg.Addresses {
-		h.addresses = append(h.addresses, newAddress(cfg, a))
+		h.addresses = append(h.addresses, newAddress(a))
 	}
 	return h
 }
 
-func newAddress(cfg Config, hostport string) *address {
+func newAddress(hostport string) *address {
+	host, full := hostOf(hostport)
+	return &address{hostport: full, host: host, logins: logins{turn: make(chan struct{}, 1)}}
+}
+
+// hostOf splits host:port; without a port, it is 25.
+func hostOf(hostport string) (host, full string) {
+	if strings.HasPrefix(hostport, unixPrefix) {
+		return "", hostport
+	}
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
-		host = hostport
-		hostport = net.JoinHostPort(host, "25")
+		return hostport, net.JoinHostPort(hostport, "25")
 	}
-	a := &address{hostport: hostport, host: host}
-	if cfg.TLS != NoTLS {
-		a.tls = &tls.Config{
-			ServerName:         host,
-			RootCAs:            cfg.RootCAs,
-			MinVersion:         tls.VersionTLS12,
-			ClientSessionCache: tls.NewLRUClientSessionCache(0),
-			// Any certificate is better than none against those who only listen (RFC 7435).
-			InsecureSkipVerify: cfg.TLS != VerifiedTLS,
-		}
-	}
-	return a
+	return host, hostport
 }
 
 // unknown is what is assumed of a server that nobody has spoken to yet: what practically all
@@ -175,11 +177,8 @@ func (h *Hop) get(ctx context.Context, pooled bool) (*conn, error) {
 }
 
 func (h *Hop) connectWithin(ctx context.Context, a *address, left int) (*conn, error) {
-	if end, ok := ctx.Deadline(); ok && left > 1 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
-		defer cancel()
-	}
+	ctx, cancel := share(ctx, left)
+	defer cancel()
 	c, err := h.connect(ctx, a)
 	if err != nil {
 		return nil, err

@@ -83,7 +83,10 @@ func (t *Transaction) roundTrip(ctx context.Context, op string, d time.Duration)
 	}
 	stop := c.watch(ctx)
 	var r reply.Reply
-	err := c.write(c.out, d)
+	err := c.unasked(d)
+	if err == nil {
+		err = c.write(c.out, d)
+	}
 	if err == nil {
 		r, err = c.read(d)
 	}
