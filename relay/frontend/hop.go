@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"example.org/relay/relay/mail"
 	"example.org/relay/relay/reply"
@@ -30,7 +31,7 @@ func (s *Session) ask(ctx context.Context, since uint32) (reply.Reply, error) {
 	for _, r := range tx.env.Recipients[len(tx.asked.Recipients):] {
 		answer, err := tx.hop.Rcpt(ctx, r)
 		if s.left(answer, err) {
-			if ctx.Err() != nil {
+			if err != nil && over(ctx) {
 				return reply.Reply{}, s.tagError(err)
 			}
 			return s.askAll(ctx, since)
@@ -95,6 +96,12 @@ func (s *Session) left(answer reply.Reply, err error) bool {
 	}
 	s.tx.hop, s.tx.asked = nil, nil
 	return true
+}
+
+// over reports that ctx has ended, or is about to: a read that it bounds may end a moment before.
+func over(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }
 
 // askAll puts the whole envelope to the next hop, for the first recipient or because an
@@ -185,6 +192,9 @@ func (s *Session) open(ctx context.Context) error {
 	if tx.hop != nil && tx.extends() && len(tx.asked.Recipients) == len(tx.env.Recipients) {
 		var err error
 		if data, err = tx.hop.Data(ctx); s.left(data, err) {
+			if err != nil && over(ctx) {
+				return s.tagError(err)
+			}
 			data = reply.Reply{}
 		}
 	}

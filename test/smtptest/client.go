@@ -10,10 +10,19 @@ import (
 	"time"
 )
 
-// Client speaks SMTP to a server under test. Each read waits 60 s at most.
+// Client speaks SMTP to a server under test.
 type Client struct {
 	net.Conn
-	r *bufio.Reader
+	// Patience is how long each read and write may take; 0 is 60 s.
+	Patience time.Duration
+	r        *bufio.Reader
+}
+
+func (c *Client) deadline() time.Time {
+	if c.Patience == 0 {
+		return time.Now().Add(time.Minute)
+	}
+	return time.Now().Add(c.Patience)
 }
 
 // Dial connects, reads the banner and says EHLO.
@@ -22,7 +31,7 @@ func Dial(addr string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{conn, bufio.NewReader(conn)}
+	c := &Client{Conn: conn, r: bufio.NewReader(conn)}
 	if banner, err := c.Reply(); err != nil || banner[:3] != "220" {
 		conn.Close()
 		return nil, fmt.Errorf("banner %q: %v", banner, err)
@@ -44,14 +53,14 @@ func (c *Client) Cmd(line string) (string, error) {
 
 // Raw sends octets.
 func (c *Client) Raw(b []byte) error {
-	c.SetWriteDeadline(time.Now().Add(time.Minute))
+	c.SetWriteDeadline(c.deadline())
 	_, err := c.Write(b)
 	return err
 }
 
 // Reply reads one reply.
 func (c *Client) Reply() (string, error) {
-	c.SetReadDeadline(time.Now().Add(time.Minute))
+	c.SetReadDeadline(c.deadline())
 	var lines []string
 	for {
 		line, err := c.r.ReadString('\n')
@@ -112,4 +121,4 @@ func (c *Client) Quit() {
 }
 
 // Over makes a client of a connection on which the session goes on, as under TLS.
-func Over(conn net.Conn) *Client { return &Client{conn, bufio.NewReader(conn)} }
+func Over(conn net.Conn) *Client { return &Client{Conn: conn, r: bufio.NewReader(conn)} }
