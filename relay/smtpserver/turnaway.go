@@ -3,10 +3,12 @@ package smtpserver
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -116,6 +118,11 @@ func (s *Server) turnAway(c net.Conn, r reply.Reply) {
 		go func() {
 			defer s.heardOut()
 			defer c.Close()
+			defer func() {
+				if v := recover(); v != nil {
+					s.cfg.Log.Error("panic at a connection refused", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+				}
+			}()
 			stop := context.AfterFunc(s.going, func() { _ = c.Close() })
 			defer stop()
 			s.tellAndClose(c, text)
@@ -143,7 +150,11 @@ func (s *Server) tellAndClose(c net.Conn, text []byte) {
 		if s.proxied(c) {
 			return // the header is before the handshake, and nobody has read it
 		}
-		t := tls.Server(c, s.cfg.TLS())
+		cfg := s.cfg.TLS()
+		if cfg == nil {
+			return // there is no certificate now
+		}
+		t := tls.Server(c, cfg)
 		if t.Handshake() != nil {
 			return
 		}

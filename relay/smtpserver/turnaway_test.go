@@ -154,6 +154,30 @@ func TestTurnedAwayUnderTLS(t *testing.T) {
 	})
 }
 
+// Neither does a missing certificate nor a fault at one of them reach anybody else.
+func TestFaultsAtThoseTurnedAwayStayThere(t *testing.T) {
+	for name, config := range map[string]func() *tls.Config{
+		"no certificate": func() *tls.Config { return nil },
+		"panic":          func() *tls.Config { panic("as asked") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clients := &Clients{max: 0, of: map[string]*crowd{}}
+				h := newHouse(t, func(c *Config) { c.Clients, c.TLSMode, c.TLS = clients, Implicit, config })
+				for range 2 {
+					if got := hears(t, h.from("192.0.2.1")); got != "" {
+						t.Errorf("hears %q", got)
+					}
+				}
+				h.empty()
+				if name == "panic" != strings.Contains(h.log.String(), "as asked") {
+					t.Error(h.log.String())
+				}
+			})
+		})
+	}
+}
+
 // However many come, no more than some are heard out; the others are not held, nor are they when the
 // relay goes down.
 func TestFewAreHeardOut(t *testing.T) {
