@@ -31,12 +31,14 @@ want nmap nmap
 want testssl testssl.sh
 want doveconf dovecot-core
 want lmtp dovecot-lmtpd
-want python3 python3
+want /usr/bin/python3 python3 # not one in its place
 want openssl openssl
 want nc netcat-openbsd
 want node nodejs
 want npm npm
 want adduser adduser
+# By these Postfix logs in.
+compgen -G '/usr/lib/*/sasl2/libplain.so' >/dev/null || missing+=(libsasl2-modules)
 if [ ${#missing[@]} -gt 0 ]; then
   lists
   if command -v debconf-set-selections >/dev/null; then

@@ -32,19 +32,25 @@ type client struct {
 	// send sends the message and returns what the program let its user know, and whether it was
 	// content.
 	send func(t *testing.T, to target, message []byte) (said string, ok bool)
+	// mechanisms are those of SASL that it has.
+	mechanisms []string
 }
 
 // clients are all that there are, ready for these targets.
 func clients(t *testing.T, targets []target) []client {
-	return []client{
-		{"swaks", bySwaks},
-		{"msmtp", byMsmtp},
-		{"curl", byCurl},
-		{"Nodemailer", byNodemailer},
-		{"smtplib", bySmtplib},
-		{"Postfix", byPostfix(t, targets)},
-		{"Exim", byExim},
+	all := []client{
+		{name: "swaks", send: bySwaks},
+		{name: "msmtp", send: byMsmtp, mechanisms: []string{"SCRAM-SHA-256"}},
+		{name: "curl", send: byCurl},
+		{name: "Nodemailer", send: byNodemailer},
+		{name: "smtplib", send: bySmtplib},
+		{name: "Postfix", send: byPostfix(t, targets), mechanisms: []string{"SCRAM-SHA-256"}},
+		{name: "Exim", send: byExim},
 	}
+	for i := range all {
+		all[i].mechanisms = append(all[i].mechanisms, "PLAIN", "LOGIN")
+	}
+	return all
 }
 
 // told is a message that is hard to carry: dots where lines begin, eight-bit octets, blanks at
@@ -189,7 +195,7 @@ func byNodemailer(t *testing.T, to target, message []byte) (string, bool) {
 }
 
 func bySmtplib(t *testing.T, to target, message []byte) (string, bool) {
-	return feed(t, message, nil, needs(t, "python3"), append([]string{"testdata/smtplib.py"}, script(to)...)...)
+	return feed(t, message, nil, needs(t, "/usr/bin/python3"), append([]string{"testdata/smtplib.py"}, script(to)...)...)
 }
 
 // script is how the scripts in testdata are told what to do.

@@ -27,7 +27,7 @@ func byPostfix(t *testing.T, targets []target) func(*testing.T, target, []byte) 
 			"implicit": " -o smtp_tls_security_level=secure -o smtp_tls_wrappermode=yes",
 		}[to.tls]
 		if to.login != nil {
-			logins = append(logins, hop+"="+to.login.user+":"+to.login.password)
+			logins = append(logins, "{"+to.from+" = "+to.login.user+":"+to.login.password+"}")
 			service += " -o smtp_sasl_auth_enable=yes -o smtp_sasl_mechanism_filter=" + strings.ToLower(to.login.mechanism)
 		}
 		services = append(services, service)
@@ -41,6 +41,7 @@ default_transport = discard:
 sender_dependent_default_transport_maps = inline:{`+strings.Join(transports, ", ")+`}
 smtp_sasl_password_maps = inline:{`+strings.Join(append(logins, "none=none"), ", ")+`}
 smtp_sasl_security_options = noanonymous
+smtp_sender_dependent_authentication = yes
 smtp_tls_secure_cert_match = mx.example.org
 smtp_tls_CAfile = `+targets[0].authority+"\n", services...)
 	return func(t *testing.T, to target, message []byte) (string, bool) {
