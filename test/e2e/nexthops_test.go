@@ -86,9 +86,13 @@ func TestNextHops(t *testing.T) {
 		t.Run(server.name, func(t *testing.T) {
 			t.Parallel()
 			hop := server.start(t, cert)
-			for _, tls := range []string{"none", "required"} {
+			for _, tls := range []string{"none", "verified"} {
 				t.Run(tls, func(t *testing.T) {
-					r := relaytest.Start(t, relaytest.Options{NextHop: hop.addr, NextHopTLS: tls})
+					lines := ""
+					if tls == "verified" {
+						lines = fmt.Sprintf("ca = %q", cert.authority)
+					}
+					r := relaytest.Start(t, relaytest.Options{NextHop: hop.addr, NextHopTLS: tls, NextHopLines: lines})
 					t.Run("accepted", func(t *testing.T) { hopAccepts(t, r, hop, tls, "", []byte("plain and simple\r\n.\r\n..\r\n")) })
 					t.Run("eight bits", func(t *testing.T) {
 						hopAccepts(t, r, hop, tls, " BODY=8BITMIME", []byte("Grüße aus Köln\r\n\xe9\xe8 is not UTF-8\r\n"))
@@ -118,7 +122,7 @@ func hopAccepts(t *testing.T, r *relaytest.Relay, hop mailServer, tls, params st
 		t.Errorf("the relay's trace field is not there:\n%s", above)
 	}
 	// The server says by the keyword of RFC 3848 how it was handed the message.
-	if want := map[string]string{"none": "with ESMTP ", "required": "with ESMTPS "}[tls]; !strings.Contains(strings.ToUpper(own), strings.ToUpper(want)) {
+	if want := map[string]string{"none": "with ESMTP ", "verified": "with ESMTPS "}[tls]; !strings.Contains(strings.ToUpper(own), strings.ToUpper(want)) {
 		t.Errorf("the server's field does not say %q:\n%s", want, own)
 	}
 }
