@@ -166,8 +166,8 @@ func protocolName(s string) (string, error) {
 }
 
 func printable(s string) (string, error) {
-	if len(s) > 255 || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return "", errors.New("too long, or has what cannot be printed")
+	if s = strings.TrimSpace(s); s == "" || len(s) > 255 || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return "", errors.New("empty, too long, or has what cannot be printed")
 	}
 	return s, nil
 }
