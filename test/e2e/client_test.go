@@ -95,7 +95,17 @@ relay = ["127.0.0.0/8", "192.0.2.0/24"]`})
 			t.Errorf("%s", got)
 		}
 	})
-	t.Run("HAProxy", func(t *testing.T) { throughHAProxy(t, r, sink) })
+	t.Run("HAProxy", func(t *testing.T) {
+		throughHAProxy(t, r, sink)
+		for line := range strings.Lines(r.Log.String()) {
+			if strings.Contains(line, "check.example.net") && !strings.Contains(line, "level=DEBUG") {
+				t.Errorf("a look whether the relay is there fills the log: %s", line)
+			}
+		}
+		if !r.Log.Contains("check.example.net") {
+			t.Error("HAProxy has not looked")
+		}
+	})
 }
 
 // throughHAProxy sends a message through HAProxy for each version of the protocol. HAProxy looks whether the relay
