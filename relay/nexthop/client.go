@@ -151,10 +151,11 @@ func (h *Hop) xclient(c *conn, client *mail.Client) error {
 }
 
 // borrow gets a connection and introduces the client on it. One from the pool that is of no use
-// for that, dead or bound to another client, is replaced by a new one.
-func (t *Transaction) borrow(ctx context.Context, pooled bool) error {
+// for that, dead or bound to another client, is replaced by a new one. pooled and placed are those
+// of get.
+func (t *Transaction) borrow(ctx context.Context, pooled, placed bool) error {
 	for {
-		c, err := t.hop.get(ctx, pooled)
+		c, err := t.hop.get(ctx, pooled, placed)
 		if err != nil {
 			return err
 		}
@@ -162,11 +163,12 @@ func (t *Transaction) borrow(ctx context.Context, pooled bool) error {
 			t.conn, t.remote, t.state = c, c.addr.hostport, idle
 			return nil
 		}
-		c.close()
 		if c.used && ctx.Err() == nil {
-			pooled = false
+			pooled, placed = false, c.keepPlace()
+			c.close()
 			continue
 		}
+		c.close()
 		if ctx.Err() == nil {
 			t.hop.failed(c.addr)
 			t.hop.log.error(ctx, "next hop cannot be told who the client is, no mail goes to it", c.addr.hostport, err)

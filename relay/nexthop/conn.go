@@ -21,6 +21,9 @@ type conn struct {
 	r    *bufio.Reader
 	out  []byte // the group of commands being written; kept for its capacity
 	addr *address
+	// hop has counted it among its places where placed is true: until it is closed.
+	hop    *Hop
+	placed bool
 
 	offers keywords // of the last EHLO; nil where the server knows HELO only
 	ext    mail.Extensions
@@ -158,7 +161,21 @@ func (c *conn) quit() {
 }
 
 // close drops the connection as it is. A TLS alert is not worth waiting for.
-func (c *conn) close() { _ = c.raw.Close() }
+func (c *conn) close() {
+	_ = c.raw.Close()
+	if c.placed {
+		c.placed = false
+		c.hop.leave()
+	}
+}
+
+// keepPlace takes its place from a connection that is about to be closed, for the one that comes
+// after it. It reports whether there is one.
+func (c *conn) keepPlace() bool {
+	placed := c.placed
+	c.placed = false
+	return placed
+}
 
 func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)

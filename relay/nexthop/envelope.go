@@ -60,11 +60,19 @@ func (t *Transaction) Envelope(ctx context.Context, env *mail.Envelope, data boo
 
 // reconnect replaces a connection that is dead, spent, or no good for this client.
 func (t *Transaction) reconnect(ctx context.Context, why error) error {
-	if errors.Is(why, errStale) {
-		t.hop.dropIdle(t.conn.addr)
+	c := t.conn
+	t.conn = nil
+	placed := c.keepPlace()
+	switch {
+	case errors.Is(why, errStale):
+		c.close()
+		t.hop.dropIdle(c.addr)
+	case why == nil:
+		c.quit()
+	default:
+		c.close()
 	}
-	t.Abort()
-	return t.borrow(ctx, false)
+	return t.borrow(ctx, false, placed)
 }
 
 // elsewhere leaves an address that cannot take mail now: it answered MAIL by 421, hung up or
@@ -84,11 +92,15 @@ func (t *Transaction) elsewhere(ctx context.Context, r reply.Reply, err error) b
 			h.failed(a)
 		}
 	}
+	placed := t.conn != nil && t.conn.keepPlace()
 	t.Abort()
 	if ctx.Err() != nil {
+		if placed {
+			h.leave()
+		}
 		return false // the next transaction finds it at the end of the line
 	}
-	c, err := h.get(ctx, false)
+	c, err := h.get(ctx, false, placed)
 	if err != nil {
 		return false
 	}

@@ -308,6 +308,9 @@ func TestUnknownSecretIsTriedByOneAtATime(t *testing.T) {
 			t.Errorf("error of one that waits = %v", err)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		if tried != 1 {
 			t.Errorf("tried %d times, want 1", tried)
 		}

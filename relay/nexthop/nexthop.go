@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -29,11 +30,13 @@ type Hop struct {
 	cfg        Config
 	log        *alerts
 	tls        credentials
-	secretOpen atomic.Bool // it has been said that others can read the file of the secret
+	secretOpen atomic.Bool     // it has been said that others can read the file of the secret
+	draw       func(n int) int // at random, from 0 to n-1
 
 	mu        sync.Mutex
 	addresses []*address // in the operator's order; the slice is not changed after New
 	known     mail.Extensions
+	places    places
 	janitor   *time.Timer // runs while anything is idle
 	closed    bool        // no connection is kept
 }
@@ -42,6 +45,7 @@ type Hop struct {
 type address struct {
 	hostport string
 	host     string
+	weight   int    // 0: tried only when none of the others answers
 	logins   logins // guards itself
 
 	idle     []*conn // by idleSince, the longest first; used from the end
@@ -57,10 +61,15 @@ var errNoAddresses = errors.New("no addresses")
 // New makes a Hop; it does not connect. Failures to connect are logged to log.
 func New(cfg Config, log *slog.Logger) *Hop {
 	cfg = cfg.withDefaults()
-	h := &Hop{cfg: cfg, log: newAlerts(log.With("next_hop", cfg.Name)), known: unknown}
+	h := &Hop{cfg: cfg, log: newAlerts(log.With("next_hop", cfg.Name)), known: unknown, draw: rand.IntN}
+	h.places.most = cfg.MaxConnections
 	h.tls.cfg, h.tls.log = &h.cfg, h.log
-	for _, a := range cfg.Addresses {
-		h.addresses = append(h.addresses, newAddress(a))
+	for i, hostport := range cfg.Addresses {
+		a := newAddress(hostport)
+		if a.weight = 1; len(cfg.Weights) > 0 {
+			a.weight = cfg.Weights[i]
+		}
+		h.addresses = append(h.addresses, a)
 	}
 	return h
 }
@@ -98,7 +107,7 @@ func (h *Hop) Extensions() mail.Extensions {
 // Probe makes Extensions known by connecting once, where there is no connection yet. The
 // connection goes to the pool. The error is a *reply.Error.
 func (h *Hop) Probe(ctx context.Context) error {
-	c, err := h.get(ctx, true)
+	c, err := h.get(ctx, true, false)
 	if err != nil {
 		return err
 	}
@@ -111,7 +120,7 @@ func (h *Hop) Probe(ctx context.Context) error {
 // *reply.Error, 451 4.4.1, with the cause of each address.
 func (h *Hop) Begin(ctx context.Context, client mail.Client) (*Transaction, error) {
 	t := &Transaction{hop: h, client: client}
-	if err := t.borrow(ctx, true); err != nil {
+	if err := t.borrow(ctx, true, false); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -139,8 +148,14 @@ func (h *Hop) Close() {
 
 // get returns a connection to the first address that has one or gives one. Each address has
 // its share of the time that ctx leaves, so that one which does not answer cannot keep us from
-// the next.
-func (h *Hop) get(ctx context.Context, pooled bool) (*conn, error) {
+// the next. pooled: it may be one that was used before. placed: the caller has a place for it, which
+// is not the caller's any more.
+func (h *Hop) get(ctx context.Context, pooled, placed bool) (*conn, error) {
+	defer func() {
+		if placed {
+			h.leave()
+		}
+	}()
 	order, err := h.order()
 	if err != nil {
 		return nil, h.unavailable(err)
@@ -156,8 +171,20 @@ func (h *Hop) get(ctx context.Context, pooled bool) (*conn, error) {
 			causes = append(causes, context.Cause(ctx))
 			break
 		}
+		if !placed {
+			c, err := h.place(ctx)
+			if err != nil {
+				return nil, h.crowded(ctx, err)
+			}
+			if c != nil {
+				c.used = true
+				return c, nil
+			}
+			placed = true
+		}
 		c, err := h.connectWithin(ctx, a, len(order)-i)
 		if err == nil {
+			c.hop, c.placed, placed = h, true, false
 			return c, nil
 		}
 		if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {

@@ -18,28 +18,6 @@ const (
 // whether the server hung up. Before that, the first command shows it.
 const checkAfter = time.Second
 
-// order is the operator's order, with the addresses that failed lately last.
-func (h *Hop) order() ([]*address, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.addresses) == 0 {
-		return nil, errNoAddresses
-	}
-	bad := func(a *address) bool { return !a.badUntil.IsZero() && time.Now().Before(a.badUntil) }
-	if !slices.ContainsFunc(h.addresses, bad) {
-		return h.addresses, nil
-	}
-	var good, late []*address
-	for _, a := range h.addresses {
-		if bad(a) {
-			late = append(late, a)
-		} else {
-			good = append(good, a)
-		}
-	}
-	return append(good, late...), nil
-}
-
 // take returns the connection used last, which is the likeliest to be alive and keeps the
 // pool as small as the load allows; nil without one.
 func (h *Hop) take(a *address) *conn {
@@ -67,11 +45,16 @@ func (h *Hop) take(a *address) *conn {
 	}
 }
 
-// put takes a connection back into the pool.
+// put takes a connection back into the pool, or gives it to somebody who waits for one.
 func (h *Hop) put(c *conn) {
 	a := c.addr
 	h.mu.Lock()
-	if h.closed || c.forward.once() || len(a.idle) >= h.cfg.MaxIdle || c.r.Buffered() > 0 || c.spent() {
+	good := !h.closed && !c.forward.once() && c.r.Buffered() == 0 && !c.spent()
+	if good && h.hand(c) {
+		h.mu.Unlock()
+		return
+	}
+	if !good || len(a.idle) >= h.cfg.MaxIdle {
 		h.mu.Unlock()
 		c.quit()
 		return
