@@ -23,6 +23,7 @@ var rooms = []string{
 	"relay/smtpserver",
 	"relay/frontend",
 	"relay/nexthop",
+	"relay/auth",
 	"relay/pipeline",
 	"relay/agents",
 	"relay/event",
@@ -41,6 +42,7 @@ var kept = []struct{ from, to, why string }{
 	{"relay/smtpserver", "relay/agents", "the server knows agents through the pipeline only"},
 	{"relay/smtpserver", "relay/nexthop", "the server knows nothing of next hops"},
 	{"relay/frontend", "relay/agents", "the FrontEnd knows agents through the pipeline only"},
+	{"relay/smtpserver", "relay/auth", "users are known elsewhere too: smtpserver declares Authenticator"},
 	{"relay/sink", "relay/config", "a sink needs no configuration"},
 }
 

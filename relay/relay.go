@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"example.org/relay/relay/agents"
+	"example.org/relay/relay/auth"
 	"example.org/relay/relay/config"
 	"example.org/relay/relay/control"
 	"example.org/relay/relay/event"
@@ -40,6 +42,7 @@ type Relay struct {
 	front    *frontend.FrontEnd
 	tls      *certificate
 	clients  *smtpserver.Clients
+	users    *auth.File
 
 	// mu is held while a change of configuration is put in force, and by no message.
 	mu        sync.Mutex
@@ -65,6 +68,12 @@ func New(path string, log *slog.Logger) (*Relay, error) {
 		return nil, err
 	}
 	r.tls.current.Store(cert)
+	r.users = auth.NewFile(filepath.Join(cfg.StateDir, "users.secret"))
+	users, err := r.users.Read(cfg.Auth.Users)
+	if err != nil {
+		return nil, err
+	}
+	r.setUsers(users, cfg.Auth.Users)
 	r.pipeline = pipeline.New(event.FrontEnd, cfg.Domains())
 	r.hop = nexthop.New(hopConfig(cfg), log)
 	r.front = frontend.New(settings(cfg, r.hop), log)
@@ -143,6 +152,14 @@ func settings(cfg *config.Config, h *nexthop.Hop) frontend.Settings {
 	}
 }
 
+// setUsers puts a users file in force.
+func (r *Relay) setUsers(v *auth.Version, path string) {
+	r.users.Set(v)
+	if s := auth.Exposed(path); path != "" && s != "" {
+		r.log.Warn("users file is not safe", "cause", s)
+	}
+}
+
 // rebuild puts the agents as they are now in force for the transactions to come.
 func (r *Relay) rebuild(role event.Role) {
 	// One at a time: else an older list could be put in the place of a newer one.
@@ -173,6 +190,9 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 		r.log.Warn("not in force in this version", "what", what)
 	}
 	r.learnHop(stop)
+	watched := make(chan struct{})
+	go func() { defer close(watched); r.users.Watch(stop, r.log) }()
+	defer func() { cancel(); <-watched }()
 	if err := r.listen(); err != nil {
 		return err
 	}

@@ -24,6 +24,10 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 	if err != nil {
 		return nil, err
 	}
+	users, err := r.users.Read(cfg.Auth.Users)
+	if err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.draining {
@@ -38,6 +42,9 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 		return nil, err
 	}
 	response := &controlv1.ReloadResponse{Changed: changes(r.cfg, cfg)}
+	if !users.Same(r.users.Current()) && !slices.Contains(response.Changed, "auth") {
+		response.Changed = append(response.Changed, "auth")
+	}
 	if cfg.StateDir != r.stateDir {
 		response.NeedsRestart = append(response.NeedsRestart, "state_dir")
 	}
@@ -46,6 +53,7 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 		return response, nil
 	}
 	r.tls.current.Store(cert)
+	r.setUsers(users, cfg.Auth.Users)
 	r.pipeline.SetDomains(cfg.Domains())
 	if err := r.agents.Update(ctx, agentDefaults(cfg)); err != nil {
 		// They have been asked before: what is left is one that hangs or has just died.
@@ -100,6 +108,7 @@ func changes(old, now *config.Config) []string {
 		{"frontend", old.FrontEnd, now.FrontEnd},
 		{"limits", old.Limits, now.Limits},
 		{"networks", old.Networks, now.Networks},
+		{"auth", old.Auth, now.Auth},
 		{"agents", old.Agents, now.Agents},
 	} {
 		if !reflect.DeepEqual(part.old, part.now) {
@@ -129,6 +138,10 @@ func limits(l config.Limits) smtpserver.Limits {
 
 // server makes the server of one listener from a configuration.
 func (r *Relay) server(cfg *config.Config, l config.Listener) *smtpserver.Server {
+	var logins smtpserver.Authenticator
+	if l.Auth != "none" {
+		logins = authenticator{r.users}
+	}
 	return smtpserver.New(smtpserver.Config{
 		Hostname: cfg.Hostname,
 		Banner:   l.Banner,
@@ -140,6 +153,10 @@ func (r *Relay) server(cfg *config.Config, l config.Listener) *smtpserver.Server
 		Proxy:    among(l.Networks.Proxy),
 		XClient:  among(l.Networks.XClient),
 		Clients:  r.clients,
+		Auth:     logins,
+
+		AuthRequired: l.Auth == "required",
+
 		Pipeline: r.pipeline,
 		Backend:  backend{r.front},
 		Log:      r.log,

@@ -2,8 +2,11 @@ package relay
 
 import (
 	"context"
+	"errors"
+	"net/netip"
 
 	"example.org/relay/relay/agents"
+	"example.org/relay/relay/auth"
 	"example.org/relay/relay/frontend"
 	"example.org/relay/relay/mail"
 	"example.org/relay/relay/nexthop"
@@ -35,6 +38,53 @@ type delivery struct{ *nexthop.Transaction }
 func (d delivery) Envelope(ctx context.Context, env *mail.Envelope, data bool) (frontend.Answers, error) {
 	a, err := d.Transaction.Envelope(ctx, env, data)
 	return frontend.Answers(a), err
+}
+
+// authenticator is the users file as the server's Authenticator.
+type authenticator struct{ users *auth.File }
+
+func (a authenticator) Mechanisms() []string {
+	if u := a.users.Users(); u != nil {
+		return u.Mechanisms()
+	}
+	return nil
+}
+
+func (a authenticator) Start(mechanism string, client netip.Addr) smtpserver.Exchange {
+	u := a.users.Users()
+	if u == nil {
+		return nobody{} // a reload has taken the file away from under a session
+	}
+	switch mechanism {
+	case auth.ScramSHA256:
+		return exchange{auth.NewScram(u)}
+	case auth.Login:
+		return exchange{auth.NewLogin(u, client)}
+	}
+	return exchange{auth.NewPlain(u, client)}
+}
+
+// exchange has its errors in the server's words.
+type exchange struct{ auth.Exchange }
+
+func (e exchange) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
+	challenge, done, err := e.Exchange.Next(ctx, response)
+	switch {
+	case errors.Is(err, auth.ErrCredentials):
+		err = smtpserver.ErrCredentials
+	case errors.Is(err, auth.ErrMalformed):
+		err = smtpserver.ErrMalformed
+	}
+	return challenge, done, err
+}
+
+// nobody is an exchange that fails.
+type nobody struct{}
+
+func (nobody) User() string { return "" }
+
+func (nobody) Next(context.Context, []byte) ([]byte, bool, error) {
+	return nil, false, smtpserver.ErrCredentials
 }
 
 // agent is an agent process as the pipeline's Agent.

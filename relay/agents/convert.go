@@ -42,6 +42,10 @@ func (s *slot) fill(e *event.Event) *agentv1.Event {
 		if e.Rejection != nil {
 			w.Detail = &agentv1.Event_Reject{Reject: rejectDetail(e.Rejection)}
 		}
+	case event.AuthCommand, event.EndOfAuthentication:
+		if a := e.Auth; a != nil {
+			w.Detail = &agentv1.Event_Auth{Auth: &agentv1.AuthDetail{Mechanism: a.Mechanism, User: a.User, Success: a.Success}}
+		}
 	case event.Disconnect:
 		s.disconnect.Reason = endReason(e.Disconnect)
 		s.end.Disconnect = &s.disconnect
@@ -110,7 +114,7 @@ func octets(a netip.Addr) []byte {
 }
 
 func clientState(c *event.Client) *agentv1.ClientState {
-	s := &agentv1.ClientState{Hello: c.Hello, Esmtp: c.ESMTP, AuthUser: c.User}
+	s := &agentv1.ClientState{Hello: c.Hello, Esmtp: c.ESMTP, AuthUser: c.User, AuthMechanism: c.Mechanism}
 	if c.TLS != nil {
 		s.TlsVersion = tls.VersionName(c.TLS.Version)
 		s.TlsCipher = tls.CipherSuiteName(c.TLS.CipherSuite)

@@ -24,6 +24,7 @@ func (r *rules) check() {
 	r.nextHops()
 	r.services()
 	r.listeners()
+	r.users()
 	r.limits("limits", r.c.Limits)
 }
 
@@ -216,6 +217,7 @@ func (r *rules) listenersOf(service string, all []Listener, seen map[string]stri
 		if l.TLS != "none" && len(r.c.TLSPairs) == 0 && r.c.ACME == nil && !r.has(at+".tls") && !r.has("tls") && !r.has("tls.pair") {
 			r.add(at+".tls", "%s needs a [[tls.pair]] or [tls.acme]", l.TLS)
 		}
+		r.auth(at, l)
 		if l.Limits != r.c.Limits {
 			r.limits(at+".limits", l.Limits)
 		}

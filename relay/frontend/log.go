@@ -61,6 +61,9 @@ func (s *Session) logMessage() {
 	if o.repaired > 0 {
 		attrs = append(attrs, slog.Int64("repaired_line_ends", o.repaired))
 	}
+	if user := s.agents.State.Client.User; user != "" {
+		attrs = append(attrs, slog.String("user", user))
+	}
 	if o.told.Code != 0 {
 		attrs = append(attrs, slog.String("reply", o.told.String()))
 	}

@@ -67,7 +67,7 @@ func (s *Session) Rcpt(ctx context.Context, to mail.Path, params mail.Params) (r
 	s.lock()
 	defer s.unlock()
 	tx := &s.tx
-	if !s.agents.State.Connection.Internal && !tx.set.Domains.Contains(to.Domain) {
+	if !s.mayRelay() && !tx.set.Domains.Contains(to.Domain) {
 		return reply.Reply{}, reply.Refuse(reply.New(550, reply.Enhanced{Subject: 7, Detail: 1}, "relaying denied"))
 	}
 	before := s.snapshot()
@@ -95,6 +95,12 @@ func (s *Session) Rcpt(ctx context.Context, to mail.Path, params mail.Params) (r
 		told = ok
 	}
 	return told, nil
+}
+
+// mayRelay reports whether the client may send to any domain: by its address, or because it has
+// logged in.
+func (s *Session) mayRelay() bool {
+	return s.agents.State.Connection.Internal || s.agents.State.Client.User != ""
 }
 
 // snapshot is a copy of the envelope, where agents could change it at a RCPT; else nil.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"example.org/relay/relay/event"
 	"example.org/relay/relay/mail"
 	"example.org/relay/relay/reply"
 )
@@ -33,7 +34,7 @@ func (s *Session) received() mail.Received {
 	conn, client, env := s.agents.State.Connection, s.agents.State.Client, s.tx.env
 	r := mail.Received{
 		Hello: client.Hello, Client: conn.Remote.Addr(), Host: conn.RemoteHost, By: s.tx.set.Hostname, ID: env.ID, At: time.Now(),
-		Protocol: protocol(client.ESMTP, client.TLS != nil, env),
+		Protocol: protocol(&client, env),
 	}
 	if client.TLS != nil {
 		r.TLS = tls.VersionName(client.TLS.Version) + ", " + tls.CipherSuiteName(client.TLS.CipherSuite)
@@ -48,15 +49,18 @@ func (s *Session) received() mail.Received {
 }
 
 // protocol is the WITH clause: RFC 3848, RFC 6531 §4.3.
-func protocol(esmtp, secure bool, env *mail.Envelope) string {
+func protocol(client *event.Client, env *mail.Envelope) string {
 	name := "SMTP"
 	if _, utf8 := env.Params.Get("SMTPUTF8"); utf8 {
 		name = "UTF8SMTP"
-	} else if esmtp {
+	} else if client.ESMTP {
 		name = "ESMTP"
 	}
-	if secure && esmtp {
+	if client.ESMTP && client.TLS != nil {
 		name += "S"
+	}
+	if client.ESMTP && client.User != "" {
+		name += "A"
 	}
 	return name
 }

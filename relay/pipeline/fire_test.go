@@ -256,7 +256,7 @@ func TestReplyOfAnAgentIsCheckedOrFound(t *testing.T) {
 	}{
 		{"default rejection", event.MailCommand, event.RejectIt, reply.Reply{}, "550 5.7.1 rejected", false},
 		{"default rejection of a connection", event.Connect, event.RejectIt, reply.Reply{}, "554 5.7.1 rejected", false},
-		{"default rejection of a login", event.EndOfAuthentication, event.RejectIt, reply.Reply{}, "535 5.7.8 rejected", false},
+		{"default rejection of a login", event.EndOfAuthentication, event.RejectIt, reply.Reply{}, "535 5.7.8 authentication credentials invalid", false},
 		{"default tempfail", event.RcptCommand, event.TempFail, reply.Reply{}, "451 4.7.1 try again later", false},
 		{"default disconnect", event.MailCommand, event.Hangup, reply.Reply{}, "421 4.7.0 closing connection", true},
 		{"own disconnect", event.MailCommand, event.Hangup, r(554, "go"), "554 5.7.0 go", true},

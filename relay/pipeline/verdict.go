@@ -110,7 +110,8 @@ func defaultReply(k event.Kind, a event.Action) reply.Reply {
 		case event.Connect:
 			return reply.New(554, reply.Enhanced{Subject: 7, Detail: 1}, "rejected") // RFC 5321 §3.1
 		case event.EndOfAuthentication:
-			return reply.New(535, reply.Enhanced{Subject: 7, Detail: 8}, "rejected") // RFC 4954 §6
+			// RFC 4954 §6; in the words of a wrong password: whoever guesses must not learn that it was right.
+			return reply.New(535, reply.Enhanced{Subject: 7, Detail: 8}, "authentication credentials invalid")
 		}
 		return reply.New(550, reply.Enhanced{Subject: 7, Detail: 1}, "rejected")
 	case event.TempFail:

@@ -243,6 +243,9 @@ func (g *gate) logSession(ending ...slog.Attr) {
 	if g.early {
 		attrs = append(attrs, slog.Bool("early_talker", true))
 	}
+	if g.client.User != "" {
+		attrs = append(attrs, slog.String("user", g.client.User))
+	}
 	attrs = append(attrs, slog.Int64("ms", time.Since(g.started).Milliseconds()))
 	log.LogAttrs(context.Background(), level, "session", attrs...)
 }

@@ -10,7 +10,8 @@ import (
 // Clients knows how many connections each client has, over the Servers of all listeners and those
 // that a change of configuration has put in their place. Safe for concurrent use.
 type Clients struct {
-	max int // of all listeners together: what the descriptors allow
+	max    int // of all listeners together: what the descriptors allow
+	logins loginFailures
 
 	mu    sync.Mutex
 	total int

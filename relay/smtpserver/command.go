@@ -2,6 +2,7 @@ package smtpserver
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,8 @@ type command struct {
 	prepared bool
 	// bad: it counts among Limits.Errors.
 	bad bool
+	// secret: it may be a response that has come after the end of an exchange.
+	secret bool
 }
 
 func parseCommand(line string) *command {
@@ -36,14 +39,28 @@ func parseCommand(line string) *command {
 
 // told is the command as log and agents get it: without the secret that AUTH may bring.
 func (c *command) told() string {
-	if c.verb != "AUTH" {
+	switch {
+	case c.secret:
+		return "…"
+	case !strings.HasPrefix(c.verb, "AUTH"):
 		return c.line
 	}
-	mechanism, _, more := strings.Cut(c.arg, " ")
-	if more {
-		mechanism += " …"
+	words := strings.Fields(c.line)
+	switch {
+	case len(words) < 2:
+		return "AUTH"
+	case !slices.Contains(mechanisms, strings.ToUpper(words[1])): // somebody's password, for all we know
+		return "AUTH …"
+	case len(words) == 2:
+		return "AUTH " + words[1]
 	}
-	return "AUTH " + mechanism
+	return "AUTH " + words[1] + " …"
+}
+
+// mechanisms are those that are told by name, whether or not they are offered.
+var mechanisms = []string{
+	"PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "NTLM", "GSSAPI", "EXTERNAL", "ANONYMOUS", "XOAUTH2", "OAUTHBEARER",
+	"SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-512-PLUS",
 }
 
 // next takes the client's next command and does what it asks for, up to where go-smtp has
@@ -69,7 +86,10 @@ func (g *gate) next() {
 	g.notRecognized(c)
 }
 
-func (g *gate) notRecognized(c *command) { g.badCommand(c, 500, 2, "command not recognized") }
+func (g *gate) notRecognized(c *command) {
+	c.secret = g.login.tried
+	g.badCommand(c, 500, 2, "command not recognized")
+}
 
 // handlers are the commands. What is not here is 500 (RFC 5321 §4.2.4).
 var handlers map[string]func(*gate, *command)
@@ -81,7 +101,7 @@ func init() {
 		"RSET": (*gate).reset, "NOOP": (*gate).noop, "HELP": (*gate).help, "QUIT": (*gate).quit,
 		"VRFY": (*gate).verify, "XCLIENT": (*gate).xclient,
 		"EXPN": (*gate).notImplemented, "TURN": (*gate).notImplemented, "SEND": (*gate).notImplemented,
-		"SOML": (*gate).notImplemented, "SAML": (*gate).notImplemented, "ETRN": (*gate).notImplemented, "ATRN": (*gate).notImplemented, "AUTH": (*gate).notImplemented,
+		"SOML": (*gate).notImplemented, "SAML": (*gate).notImplemented, "ETRN": (*gate).notImplemented, "ATRN": (*gate).notImplemented, "AUTH": (*gate).auth,
 	}
 }
 

@@ -105,15 +105,20 @@ type Authenticator interface {
 type Exchange interface {
 	// Next takes the client's response and returns the next challenge, until done. The first
 	// response is nil where the client sent no initial one. It may take its time: a password
-	// is hashed, another server may be asked. ErrCredentials says that the client is not who it claims
-	// to be; any other error, that this could not be found out: the client may try again later.
+	// is hashed, another server may be asked. ErrCredentials and ErrMalformed are the client's fault;
+	// any other error says that this could not be found out: the client may try again later.
 	Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error)
 	// User is who has logged in, or the name that was tried; "" where none is known.
 	User() string
 }
 
-// ErrCredentials says that an exchange has failed by the client's fault.
-var ErrCredentials = errors.New("wrong user name or password")
+// How an exchange fails by the client's fault.
+var (
+	// ErrCredentials: the client is not who it claims to be. Too many are not let try again.
+	ErrCredentials = errors.New("wrong user name or password")
+	// ErrMalformed: a response is not what the mechanism has, and nothing was judged by it.
+	ErrMalformed = errors.New("malformed response")
+)
 
 func (l Limits) withDefaults() Limits {
 	if l.MessageSize == 0 {

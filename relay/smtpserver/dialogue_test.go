@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -39,7 +40,9 @@ import (
 //	                            "agent OnConnect reject 554 5.7.1" or "agent OnReject notify"
 //	                            "proxy" or "xclient": who connects, 198.51.100.7, is in that list;
 //	                            "internal ADDRESS" is in networks.relay; "taken ADDRESS" has a connection already
+//	! auth optional             … alice may log in by PLAIN or LOGIN, her password is "secret"; or "required"
 //	C: text                     the client sends a line
+//	B: a\x00b                   … base64 of a Go string without its quotes
 //	C! "text"                   … octets, as a Go string
 //	EHLO:                       the client reads the banner, says EHLO and reads the reply
 //	TX:                         … then MAIL FROM:<a@example.net>, RCPT TO:<b@example.org>, both taken
@@ -153,6 +156,8 @@ func (p *player) configure(arg string) {
 	switch words[0] {
 	case "limit":
 		p.limit(words[1], words[2])
+	case "auth":
+		p.cfg.Auth, p.cfg.AuthRequired = fakeLogins{}, words[1] == "required"
 	case "tls":
 		p.cfg.TLSMode = TLSMode(words[1])
 	case "hop":
@@ -302,6 +307,12 @@ func (p *player) step(word, arg string) error {
 	switch word {
 	case "C:":
 		return p.send(arg + "\r\n")
+	case "B:":
+		raw, err := strconv.Unquote(`"` + arg + `"`)
+		if err != nil {
+			return err
+		}
+		return p.send(base64.StdEncoding.EncodeToString([]byte(raw)) + "\r\n")
 	case "C!":
 		raw, err := strconv.Unquote(arg)
 		if err != nil {

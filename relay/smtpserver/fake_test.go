@@ -179,6 +179,9 @@ func (c *fakeConversation) see(events []event.Event, state *event.State) {
 		if e.Kind == event.Connect && state.Connection.EarlyTalker {
 			s += " early"
 		}
+		if a := e.Auth; a != nil {
+			s += fmt.Sprintf(" %s %q %v", a.Mechanism, a.User, a.Success)
+		}
 		if r := e.Rejection; r != nil {
 			s += fmt.Sprintf(" %q %q rcpt=%q cause=%d agent=%q", r.Command, r.Reply.String(), r.Recipient, r.Cause, r.Agent)
 		}
@@ -258,4 +261,49 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// fakeLogins knows alice, whose password is "secret". Of a user "down" it cannot say; "panic" does.
+type fakeLogins struct{}
+
+func (fakeLogins) Mechanisms() []string { return []string{"PLAIN", "LOGIN"} }
+
+func (fakeLogins) Start(mechanism string, _ netip.Addr) Exchange {
+	return &fakeExchange{login: mechanism == "LOGIN"}
+}
+
+type fakeExchange struct {
+	login, named bool
+	user         string
+}
+
+func (x *fakeExchange) User() string { return x.user }
+
+func (x *fakeExchange) Next(_ context.Context, response []byte) ([]byte, bool, error) {
+	password := string(response)
+	switch {
+	case x.login && response == nil:
+		return []byte("Username:"), false, nil
+	case x.login && !x.named:
+		x.named, x.user = true, string(response)
+		return []byte("Password:"), false, nil
+	case x.login:
+	case response == nil:
+		return nil, false, nil
+	default:
+		parts := strings.Split(string(response), "\x00")
+		if len(parts) != 3 {
+			return nil, false, ErrMalformed
+		}
+		x.user, password = parts[1], parts[2]
+	}
+	switch {
+	case x.user == "down":
+		return nil, false, fmt.Errorf("no answer from the directory")
+	case x.user == "panic":
+		panic("as asked")
+	case x.user != "alice" || password != "secret":
+		return nil, false, ErrCredentials
+	}
+	return nil, true, nil
 }

@@ -57,6 +57,7 @@ type gate struct {
 	bad       int             // bad commands so far
 	unknown   int             // of them, those that no server knows
 	early     bool            // it spoke before the banner
+	login     login
 	count     counts
 
 	// Where go-smtp is.

@@ -222,7 +222,7 @@ func (g *gate) offer() {
 		SMTPUTF8:    can.SMTPUTF8 && can.EightBitMIME,      // RFC 6531 §3.1
 		RequireTLS:  can.RequireTLS && g.client.TLS != nil, // RFC 8689 §2
 		StartTLS:    g.s.cfg.TLSMode == StartTLS && g.client.TLS == nil,
-		SizeOffered: true, Size: size, RcptMax: rcpts,
+		SizeOffered: true, Size: size, RcptMax: rcpts, Auth: g.mayAuth(),
 	}
 }
 
@@ -241,6 +241,9 @@ func (g *gate) keywords() []string {
 	add(o.StartTLS, "STARTTLS")
 	add(o.RequireTLS, "REQUIRETLS")
 	add(g.peer.has(g.s.cfg.XClient), xclientKeyword)
+	if o.Auth {
+		all = append(all, "AUTH "+strings.Join(g.s.cfg.Auth.Mechanisms(), " "))
+	}
 	// RFC 9422 §4.2
 	return append(all, "ENHANCEDSTATUSCODES", "CHUNKING", "LIMITS RCPTMAX="+strconv.Itoa(o.RcptMax))
 }

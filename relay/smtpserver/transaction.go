@@ -23,6 +23,10 @@ func (g *gate) mail(c *command) {
 	case g.mustReset:
 		g.badCommand(c, 503, 1, "a chunk was refused, RSET first")
 		return
+	case g.s.cfg.AuthRequired && g.client.User == "":
+		g.refused = true
+		g.answer(c, reply.Reply{}, reply.Refuse(reply.New(530, reply.Enhanced{Subject: 7}, g.authFirst()))) // RFC 4954 §6
+		return
 	}
 	err := parsePathCommand(c, "FROM:", g.offered.SMTPUTF8)
 	if err == nil {

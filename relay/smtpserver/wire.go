@@ -88,11 +88,14 @@ var (
 // line takes the next command line, without its CRLF. ok is false where it is not all there
 // yet. The error is errBareEnd, for a line that ends in LF only or has a CR in it, or
 // errTooLong, when nothing is taken.
-func (in *input) line() (line []byte, ok bool, err error) {
+func (in *input) line() (line []byte, ok bool, err error) { return in.lineWithin(maxLine) }
+
+// lineWithin is line for lines that may be so long. Beyond maxLine the big buffer is needed.
+func (in *input) lineWithin(longest int) (line []byte, ok bool, err error) {
 	p := in.unused()
-	i := bytes.IndexByte(p[:min(len(p), maxLine)], '\n')
+	i := bytes.IndexByte(p[:min(len(p), longest)], '\n')
 	if i < 0 {
-		if len(p) >= maxLine {
+		if len(p) >= longest {
 			return nil, false, errTooLong
 		}
 		return nil, false, nil

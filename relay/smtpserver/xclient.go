@@ -71,7 +71,7 @@ func (g *gate) become(from origin, now claim) {
 
 	g.forget()
 	g.id, g.origin, g.claim, g.started = id, from, now, time.Now()
-	g.bad, g.unknown, g.early, g.count = 0, 0, false, counts{}
+	g.bad, g.unknown, g.early, g.count, g.login = 0, 0, false, counts{}, login{}
 	g.client = event.Client{TLS: g.client.TLS}
 	if user := now.told["LOGIN"]; user != "" {
 		g.client.User, g.client.Mechanism = user, "XCLIENT"
