@@ -9,11 +9,17 @@ import (
 
 // NewScram begins SCRAM-SHA-256 (RFC 5802, RFC 7677) for the users of a file. Channel binding is
 // not offered. As with PLAIN, nobody acts for somebody else.
-func NewScram(u *Users) Exchange {
+func NewScram(u *Users) Exchange { return newScram(u, nil) }
+
+// newScram takes where nonces come from; nil: from chance.
+func newScram(u *Users, nonce func() string) Exchange {
 	e := &scramExchange{users: u}
 	server, err := scram.SHA256.NewServer(e.lookup)
 	if err != nil {
 		return broken{err}
+	}
+	if nonce != nil {
+		server.WithNonceGenerator(nonce)
 	}
 	e.conversation = server.NewConversation()
 	return e
