@@ -154,7 +154,7 @@ func (c *content) header() (*mail.Header, error) {
 			buf, c.rest = buf[:end:end], buf[end:]
 			break
 		}
-		if len(buf) > limit {
+		if len(buf) > limit+1 { // one octet more can be the CR of the empty line
 			break
 		}
 	}
