@@ -32,7 +32,11 @@ func FuzzSession(f *testing.F) {
 		"HELO x\r\nMAIL FROM:<>\r\nRCPT TO:<postmaster>\r\nBDAT 6 LAST\r\nQUIT\r\nDATA\r\n" + strings.Repeat("x", 70) + "\r\n.\r\nQUIT\r\n",
 		"EHLO c\r\nMAIL FROM:<a@example.net> SMTPUTF8\r\nRCPT TO:<\xc3\xbc@example.org>\r\nDATA\r\nx: \xff\r\n.\r\n",
 		fuzzTx + "RCPT TO:<c@example.org>\r\nRCPT TO:<d@example.org>\r\nDATA\r\na: 34567890123456789012345678901\r\n\r\n.\r\n",
+		fuzzTx + "BDAT 3\r\na\nbMAIL FROM:<a@example.net>\r\nRSET\r\nMAIL FROM:<a@example.net>\r\n",
+		fuzzTx + "DATA\r\na: 34567890123456789012345678901\r\n\r\n.\r\n", fuzzTx + "DATA\r\na: 3456789012345678901234567890\r\n\r\n.\r\n",
+		fuzzTx + "DATA\r\na: 345678901234567890123456789\r\n\r\n.\r\n",
 	} {
+		f.Add([]byte(s), []byte{0}, uint16(knobSmall))
 		f.Add([]byte(s), []byte{255}, uint16(i))
 		f.Add([]byte(s), []byte{0}, uint16(i*256+4))
 		f.Add([]byte(s), []byte{2, 0, 7}, uint16(i^3))
