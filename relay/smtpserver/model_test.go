@@ -179,8 +179,8 @@ func (m *model) forget() {
 	m.mailing, m.from, m.to, m.utf8, m.mustReset, m.chunks, m.chunking = false, "", nil, false, false, nil, false
 }
 
-// printed is what a path with its parameters must be kept as.
-func printed(arg, prefix string) (string, mail.Params) {
+// asKept is what a path with its parameters must be kept as.
+func asKept(arg, prefix string) (string, mail.Params) {
 	if len(arg) < len(prefix) || !strings.EqualFold(arg[:len(prefix)], prefix) {
 		return "?", nil
 	}
@@ -203,7 +203,7 @@ func (m *model) mail(arg string, r modelReply) {
 	case r.code == 250:
 		var params mail.Params
 		m.mailing = true
-		m.from, params = printed(arg, "FROM:")
+		m.from, params = asKept(arg, "FROM:")
 		_, m.utf8 = params.Get("SMTPUTF8")
 		if m.from == "?" || len(params) > 0 && !m.esmtp {
 			m.fail("MAIL %s: %v", arg, r)
@@ -219,7 +219,7 @@ func (m *model) rcpt(arg string, r modelReply) {
 	case r.code == 250 && (!possible || len(m.to) >= m.limits.Recipients), !possible && r.code != 503:
 		m.fail("RCPT out of order: %v", r)
 	case r.code == 250:
-		to, params := printed(arg, "TO:")
+		to, params := asKept(arg, "TO:")
 		m.to = append(m.to, to)
 		if to == "?" || len(params) > 0 && !m.esmtp {
 			m.fail("RCPT %s: %v", arg, r)
