@@ -1,7 +1,9 @@
 package agents
 
 import (
+	"bytes"
 	"errors"
+	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -167,5 +169,26 @@ func TestFilter(t *testing.T) {
 				t.Errorf("passes = %t, want %t", got, tt.want)
 			}
 		})
+	}
+}
+
+// What an agent is told of who the client is, by how the connection came.
+func TestConnectionInfo(t *testing.T) {
+	client, hop := netip.MustParseAddrPort("192.0.2.1:4711"), netip.MustParseAddrPort("198.51.100.7:25")
+	for _, tt := range []struct {
+		name            string
+		conn            event.Connection
+		proxy, external []byte
+	}{
+		{"by itself", event.Connection{Remote: client}, nil, client.Addr().AsSlice()},
+		{"by a proxy", event.Connection{Remote: client, Proxy: hop.Addr(), RemoteHost: "client.example.net"}, hop.Addr().AsSlice(), client.Addr().AsSlice()},
+		{"a proxy with nobody behind it", event.Connection{Remote: hop, Proxy: hop.Addr()}, hop.Addr().AsSlice(), nil},
+		{"of networks.relay", event.Connection{Remote: client, Internal: true}, nil, nil},
+	} {
+		got := connectionInfo(&tt.conn)
+		if !bytes.Equal(got.GetRemoteIp(), tt.conn.Remote.Addr().AsSlice()) || got.GetRemoteHost() != tt.conn.RemoteHost ||
+			!bytes.Equal(got.GetProxyIp(), tt.proxy) || !bytes.Equal(got.GetLastExternalIp(), tt.external) {
+			t.Errorf("%s: %v", tt.name, got)
+		}
 	}
 }

@@ -18,6 +18,10 @@ func TestReceivedValue(t *testing.T) {
 	bare := mail.Received{
 		Hello: "evil\r\nX: y", Client: netip.MustParseAddr("2001:db8::1%eth0"), By: "mx.example.org", Protocol: "SMTP", ID: "abc-2", At: full.At,
 	}
+	told := bare
+	told.Hello, told.Host, told.Client = "[192.0.2.1]", "client.example.net", netip.MustParseAddr("192.0.2.1")
+	lying := told
+	lying.Hello, lying.Host = "[192.0.2.1] (", "x) ([198.51.100.1]"
 	mapped := bare
 	mapped.Hello, mapped.Client = strings.Repeat("x", 256), netip.MustParseAddr("::ffff:192.0.2.1")
 	for _, c := range []struct {
@@ -28,6 +32,10 @@ func TestReceivedValue(t *testing.T) {
 		{"full", full, " from client.example.org ([192.0.2.1])\r\n\t(TLS 1.3, TLS_AES_128_GCM_SHA256)\r\n" +
 			"\tby mx.example.org with ESMTPS id abc-1\r\n\tfor <user@example.org>;\r\n\tSun, 01 Mar 2026 09:08:07 +0100"},
 		{"a name that is none", bare, " from unknown ([IPv6:2001:db8::1])\r\n" +
+			"\tby mx.example.org with SMTP id abc-2;\r\n\tSun, 01 Mar 2026 09:08:07 +0100"},
+		{"a name that a hop has told", told, " from [192.0.2.1] (client.example.net [192.0.2.1])\r\n" +
+			"\tby mx.example.org with SMTP id abc-2;\r\n\tSun, 01 Mar 2026 09:08:07 +0100"},
+		{"names that would write on", lying, " from unknown ([192.0.2.1])\r\n" +
 			"\tby mx.example.org with SMTP id abc-2;\r\n\tSun, 01 Mar 2026 09:08:07 +0100"},
 		{"an IPv4 address in IPv6", mapped, " from unknown ([192.0.2.1])\r\n" +
 			"\tby mx.example.org with SMTP id abc-2;\r\n\tSun, 01 Mar 2026 09:08:07 +0100"},

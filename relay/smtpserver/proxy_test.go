@@ -3,12 +3,15 @@ package smtpserver
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"io"
+	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/pires/go-proxyproto"
 )
@@ -170,5 +173,36 @@ func FuzzProxyHeader(f *testing.F) {
 		if _, _, err := parseProxy(append([]byte("X"), stream...)); !errors.Is(err, errNoProxy) {
 			t.Fatal("a header behind something else")
 		}
+	})
+}
+
+// headed puts a header before the first octets that are written, in the same segment.
+type headed struct {
+	net.Conn
+	header string
+}
+
+func (c *headed) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(append([]byte(c.header), p...))
+	n, c.header = n-len(c.header), ""
+	return n, err
+}
+
+// A TLS handshake that came together with the header is not lost.
+func TestProxyHeaderAndHandshakeInOneSegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(t)
+		p.cfg.TLSMode, p.cfg.Proxy = Implicit, isHop
+		p.start()
+		c := tls.Client(&headed{p.conn, "PROXY TCP4 192.0.2.1 203.0.113.9 56324 465\r\n"}, &tls.Config{InsecureSkipVerify: true})
+		if err := c.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		p.conn = c
+		go p.receive(c)
+		if err := p.swallow("220 "); err != nil {
+			t.Error(err)
+		}
+		p.stop()
 	})
 }
