@@ -127,7 +127,7 @@ func hopConfig(cfg *config.Config) nexthop.Config {
 	h := cfg.NextHops[cfg.FrontEnd.NextHop]
 	policy, _ := nexthop.ParseTLSPolicy(h.TLS) // config has checked it
 	return nexthop.Config{
-		Name: h.Name, Addresses: h.Addresses, Weights: h.Weights, TLS: policy, TLSName: h.TLSName, CA: h.CA,
+		Name: h.Name, Addresses: h.Addresses, Weights: h.Weights, LMTP: h.Protocol == "lmtp", TLS: policy, TLSName: h.TLSName, CA: h.CA,
 		Certificate: h.Certificate, Key: h.Key, Auth: hopAuth(h.Auth), Hostname: cfg.Hostname,
 		ForwardClient: nexthop.ForwardClient(h.ForwardClient), MaxConnections: h.Connections,
 	}

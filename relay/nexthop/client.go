@@ -183,9 +183,9 @@ func (h *Hop) helloAs(c *conn, name string) error {
 	if name == "" || len(name) > maxForwardValue || !printable(name, "") || !isASCII(name) {
 		return h.hello(c)
 	}
-	r, err := c.command("EHLO "+name, h.cfg.Timeouts.Greeting)
+	r, err := c.command(h.helloVerb()+" "+name, h.cfg.Timeouts.Greeting)
 	if err != nil {
-		return fmt.Errorf("EHLO: %w", err)
+		return fmt.Errorf("%s: %w", h.helloVerb(), err)
 	}
 	if r.Code != 250 {
 		return h.hello(c)

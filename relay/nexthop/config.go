@@ -17,6 +17,9 @@ type Config struct {
 	// Weights, where there are any, are one for each address: it is tried first that often,
 	// compared with the others; 0: only when none of the others answers.
 	Weights []int
+	// LMTP is spoken instead of SMTP (RFC 2033): there is a final reply for each recipient, and
+	// Transaction.ContentEach has them.
+	LMTP bool
 	// TLS is what is asked of the connection. The zero value is NoTLS.
 	TLS TLSPolicy
 	// TLSName is whom the certificate must be for; "" is the host of the address.

@@ -46,6 +46,14 @@ var err8Bit = errors.New("8-bit content")
 // A message that fits the buffer and comes at once is one write. One that trickles in is sent
 // as it comes, but for what came just before the client fell silent.
 func (t *Transaction) Content(ctx context.Context, header *mail.Header, body io.Reader) (reply.Reply, error) {
+	if t.hop.cfg.LMTP {
+		return reply.Reply{}, t.fail("content", errState) // there is no one final reply
+	}
+	return t.content(ctx, header, body, nil)
+}
+
+// content is Content; others takes the final replies of LMTP behind the first.
+func (t *Transaction) content(ctx context.Context, header *mail.Header, body io.Reader, others *others) (reply.Reply, error) {
 	if t.conn == nil || t.state != content {
 		return reply.Reply{}, t.fail("content", t.outOfOrder())
 	}
@@ -55,7 +63,7 @@ func (t *Transaction) Content(ctx context.Context, header *mail.Header, body io.
 	array := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(array)
 	c := t.conn
-	w := contentWriter{c: c, buf: array[:0], tail: [2]byte{'\r', '\n'}, block: t.hop.cfg.Timeouts.Block, only7Bit: !c.ext.EightBitMIME}
+	w := contentWriter{c: c, buf: array[:0], tail: [2]byte{'\r', '\n'}, block: t.hop.cfg.Timeouts.Block, only7Bit: !c.ext.EightBitMIME, others: others}
 	stop := c.watch(ctx)
 	r, err := w.send(header, body, t.hop.cfg.Timeouts.Termination)
 	good := c.unwatch(stop)
@@ -88,6 +96,7 @@ type contentWriter struct {
 	tail    [2]byte // the last two octets of content; CRLF in front of all
 	flushed bool    // some of it was sent
 	ended   bool    // the dot was sent
+	others  *others // nil: there is one final reply
 	readErr error   // of the body
 }
 
@@ -106,7 +115,11 @@ func (w *contentWriter) send(header *mail.Header, body io.Reader, termination ti
 		return w.refusal(err)
 	}
 	w.ended = true
-	return w.c.read(termination)
+	r, err := w.c.read(termination)
+	if err == nil && w.others != nil {
+		w.others.read(w.c, r, termination)
+	}
+	return r, err
 }
 
 // end sends what is left, and the dot.

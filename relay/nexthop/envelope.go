@@ -288,7 +288,7 @@ func (x *exchange) take(step int, r reply.Reply) error {
 		return x.takeForward(r)
 	case step == stepMail:
 		x.answers.Mail = r
-		x.t.state = envelope
+		x.t.state, x.t.taken = envelope, 0
 		x.over = r.Class() != 2
 		x.refused = x.refused || x.over
 	case step == stepRcpt+len(x.env.Recipients):
@@ -298,7 +298,11 @@ func (x *exchange) take(step int, r reply.Reply) error {
 		}
 	default:
 		x.answers.Rcpts[step-stepRcpt] = r
-		x.refused = x.refused || r.Class() != 2
+		if r.Class() == 2 {
+			x.t.taken++
+		} else {
+			x.refused = true
+		}
 	}
 	return nil
 }

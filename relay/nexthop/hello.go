@@ -8,9 +8,11 @@ import (
 )
 
 // hello sends EHLO, and HELO to servers that do not know it. RFC 5321 §3.2 names 500, 501, 502,
-// 504 and 550 as the replies to try HELO after; servers have others.
+// 504 and 550 as the replies to try HELO after; servers have others. LMTP has LHLO alone (RFC 2033
+// §4.1).
 func (h *Hop) hello(c *conn) error {
-	r, err := h.greetAs(c, "EHLO")
+	verb := h.helloVerb()
+	r, err := h.greetAs(c, verb)
 	if err != nil {
 		return err
 	}
@@ -19,8 +21,8 @@ func (h *Hop) hello(c *conn) error {
 		return nil
 	}
 	c.offers, c.ext, c.forward.lists = nil, mail.Extensions{}, 0
-	if !r.Permanent() {
-		return fmt.Errorf("EHLO: %w", refusedBy(r))
+	if !r.Permanent() || h.cfg.LMTP {
+		return fmt.Errorf("%s: %w", verb, refusedBy(r))
 	}
 	if r, err = h.greetAs(c, "HELO"); err != nil {
 		return err
@@ -29,6 +31,13 @@ func (h *Hop) hello(c *conn) error {
 		return fmt.Errorf("HELO: %w", refusedBy(r))
 	}
 	return nil
+}
+
+func (h *Hop) helloVerb() string {
+	if h.cfg.LMTP {
+		return "LHLO"
+	}
+	return "EHLO"
 }
 
 func (h *Hop) greetAs(c *conn, verb string) (reply.Reply, error) {

@@ -20,6 +20,7 @@ type Transaction struct {
 	remote string
 	client mail.Client // whose mail it is
 	state  state
+	taken  int  // recipients that the server has accepted
 	utf8   bool // MAIL said SMTPUTF8
 }
 
@@ -59,7 +60,11 @@ func (t *Transaction) Rcpt(ctx context.Context, r mail.Recipient) (reply.Reply, 
 		return local, nil
 	}
 	t.conn.out = appendRcpt(t.conn.out[:0], &r, t.conn.ext)
-	return t.roundTrip(ctx, "RCPT", t.hop.cfg.Timeouts.Rcpt)
+	answer, err := t.roundTrip(ctx, "RCPT", t.hop.cfg.Timeouts.Rcpt)
+	if err == nil && answer.Class() == 2 {
+		t.taken++
+	}
+	return answer, err
 }
 
 // Data sends DATA; 354 is what is hoped for.
