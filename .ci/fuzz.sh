@@ -10,9 +10,16 @@ targets() {
   done
 }
 
+# ranOut: the time was over and nothing was found. Go before 1.27 may call that a failure on a busy machine
+# (go.dev/issue/75804): then this one line stands below FAIL, and no input was written.
+ranOut() { # what go test said
+  [ "$(sed -n '/^--- FAIL/,/^FAIL/p' <<<"$1" | sed '1d;$d' | tr -d ' ')" = contextdeadlineexceeded ]
+}
+export -f ranOut
+
 one() { # package target
   local said
-  if said=$($GO test -run '^$' -fuzz "^$2\$" -fuzztime "$time" -parallel 1 "$1" </dev/null 2>&1); then
+  if said=$($GO test -run '^$' -fuzz "^$2\$" -fuzztime "$time" -parallel 1 "$1" </dev/null 2>&1) || ranOut "$said"; then
     printf 'fuzz: %s %s: %s\n' "$1" "$2" "$(grep -E '^fuzz: .*execs' <<<"$said" | tail -n 1 | sed 's/^fuzz: //')"
   else
     printf 'fuzz: %s %s FAILED\n%s\n' "$1" "$2" "$said"
