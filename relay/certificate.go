@@ -1,40 +1,43 @@
 package relay
 
 import (
-	"crypto/tls"
 	"fmt"
-	"sync/atomic"
+	"os"
+	"path/filepath"
+	"strings"
 
+	"golang.org/x/net/idna"
+
+	"example.org/relay/relay/certificate"
 	"example.org/relay/relay/config"
 )
 
-// certificate is the default certificate, the first pair of the configuration. Safe for
-// concurrent use; the zero value has none.
-type certificate struct {
-	current atomic.Pointer[tls.Certificate]
-}
-
-// readCertificate reads the first pair; nil without any.
-func readCertificate(pairs []config.TLSPair) (*tls.Certificate, error) {
-	if len(pairs) == 0 {
-		return nil, nil
+// certificates is where a configuration has the listeners' certificates from.
+func (r *Relay) certificates(cfg *config.Config) (certificate.Settings, error) {
+	var s certificate.Settings
+	for _, p := range cfg.TLSPairs {
+		s.Pairs = append(s.Pairs, certificate.Pair(p))
 	}
-	cert, err := tls.LoadX509KeyPair(pairs[0].Certificate, pairs[0].Key)
-	if err != nil {
-		return nil, fmt.Errorf("tls.pair: certificate %s and key %s: %w", pairs[0].Certificate, pairs[0].Key, err)
+	a := cfg.ACME
+	if a == nil {
+		return s, nil
 	}
-	return &cert, nil
-}
-
-// config is for the listeners; handshakes take the certificate of the moment.
-func (c *certificate) config() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if cert := c.current.Load(); cert != nil {
-				return cert, nil
-			}
-			return nil, fmt.Errorf("no certificate is configured")
-		},
+	s.ACME = &certificate.ACME{
+		Directory: a.Directory, Email: a.Email, Challenge: a.Challenge, Address: a.Address, Dir: filepath.Join(r.stateDir, "acme"),
 	}
+	for _, name := range a.Domains {
+		ascii, err := idna.Lookup.ToASCII(name)
+		if err != nil {
+			return s, fmt.Errorf("tls.acme.domains: %s: %w", name, err)
+		}
+		s.ACME.Domains = append(s.ACME.Domains, strings.ToLower(ascii))
+	}
+	if a.CA != "" {
+		roots, err := os.ReadFile(a.CA)
+		if err != nil {
+			return s, fmt.Errorf("tls.acme.ca: %w", err)
+		}
+		s.ACME.Roots = roots
+	}
+	return s, nil
 }

@@ -20,6 +20,7 @@ var rooms = []string{
 	"relay/sink",
 	"relay/config",
 	"relay/control",
+	"relay/certificate",
 	"relay/smtpserver",
 	"relay/frontend",
 	"relay/nexthop",
@@ -43,6 +44,7 @@ var kept = []struct{ from, to, why string }{
 	{"relay/smtpserver", "relay/nexthop", "the server knows nothing of next hops"},
 	{"relay/frontend", "relay/agents", "the FrontEnd knows agents through the pipeline only"},
 	{"relay/smtpserver", "relay/auth", "users are known elsewhere too: smtpserver declares Authenticator"},
+	{"relay/smtpserver", "relay/certificate", "the server asks for a tls.Config and does not mind where it comes from"},
 	{"relay/sink", "relay/config", "a sink needs no configuration"},
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"example.org/relay/relay/agents"
 	"example.org/relay/relay/auth"
+	"example.org/relay/relay/certificate"
 	"example.org/relay/relay/config"
 	"example.org/relay/relay/control"
 	"example.org/relay/relay/event"
@@ -40,7 +41,7 @@ type Relay struct {
 	pipeline *pipeline.Pipeline
 	building sync.Mutex // held while the pipeline is made of the agents
 	front    *frontend.FrontEnd
-	tls      *certificate
+	tls      *certificate.Store
 	clients  *smtpserver.Clients
 	users    *auth.File
 
@@ -59,15 +60,17 @@ func New(path string, log *slog.Logger) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{path: path, stateDir: cfg.StateDir, log: log, started: time.Now(), cfg: cfg, tls: &certificate{}, clients: smtpserver.NewClients()}
+	r := &Relay{path: path, stateDir: cfg.StateDir, log: log, started: time.Now(), cfg: cfg, clients: smtpserver.NewClients()}
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	cert, err := readCertificate(cfg.TLSPairs)
+	certificates, err := r.certificates(cfg)
 	if err != nil {
 		return nil, err
 	}
-	r.tls.current.Store(cert)
+	if r.tls, err = certificate.New(certificates, log); err != nil {
+		return nil, err
+	}
 	r.users = auth.NewFile(filepath.Join(cfg.StateDir, "users.secret"))
 	users, err := r.users.Read(cfg.Auth.Users)
 	if err != nil {
@@ -189,6 +192,8 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	for _, what := range r.cfg.NotInForce() {
 		r.log.Warn("not in force in this version", "what", what)
 	}
+	r.tls.Start()
+	defer r.tls.Close()
 	r.learnHop(stop)
 	watched := make(chan struct{})
 	go func() { defer close(watched); r.users.Watch(stop, r.log) }()

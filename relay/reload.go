@@ -20,7 +20,7 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 	if err != nil {
 		return nil, err
 	}
-	cert, err := readCertificate(cfg.TLSPairs)
+	certificates, err := r.certificates(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -33,11 +33,17 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 	if r.draining {
 		return nil, fmt.Errorf("the relay is going down")
 	}
-	listeners, err := openListeners(cfg.FrontEnd.Listeners, r.listeners, r.log)
+	certs, err := r.tls.Prepare(certificates)
 	if err != nil {
 		return nil, err
 	}
+	listeners, err := openListeners(cfg.FrontEnd.Listeners, r.listeners, r.log)
+	if err != nil {
+		certs.Discard()
+		return nil, err
+	}
 	if err := r.agents.Check(ctx, agentDefaults(cfg)); err != nil {
+		certs.Discard()
 		closeFresh(listeners, r.listeners)
 		return nil, err
 	}
@@ -49,10 +55,11 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 		response.NeedsRestart = append(response.NeedsRestart, "state_dir")
 	}
 	if q.GetWhatIf() {
+		certs.Discard()
 		closeFresh(listeners, r.listeners)
 		return response, nil
 	}
-	r.tls.current.Store(cert)
+	certs.Commit()
 	r.setUsers(users, cfg.Auth.Users)
 	r.pipeline.SetDomains(cfg.Domains())
 	if err := r.agents.Update(ctx, agentDefaults(cfg)); err != nil {
@@ -104,6 +111,7 @@ func changes(old, now *config.Config) []string {
 		{"hostname", old.Hostname, now.Hostname},
 		{"accepted_domain", old.AcceptedDomains, now.AcceptedDomains},
 		{"tls.pair", old.TLSPairs, now.TLSPairs},
+		{"tls.acme", old.ACME, now.ACME},
 		{"next_hop", old.NextHops, now.NextHops},
 		{"frontend", old.FrontEnd, now.FrontEnd},
 		{"limits", old.Limits, now.Limits},
@@ -147,7 +155,7 @@ func (r *Relay) server(cfg *config.Config, l config.Listener) *smtpserver.Server
 		Banner:   l.Banner,
 		Listener: l.Address,
 		TLSMode:  smtpserver.TLSMode(l.TLS),
-		TLS:      r.tls.config,
+		TLS:      r.tls.TLS(l.ClientCertificate == "request"),
 		Limits:   limits(l.Limits),
 		Internal: among(l.Networks.Relay),
 		Proxy:    among(l.Networks.Proxy),

@@ -21,6 +21,7 @@ func (r *rules) check() {
 	r.hostname()
 	r.acceptedDomains()
 	r.pairs()
+	r.acme()
 	r.nextHops()
 	r.services()
 	r.listeners()
@@ -223,6 +224,9 @@ func (r *rules) listenersOf(service string, all []Listener, seen map[string]stri
 		}
 		if bad := strings.IndexFunc(l.Banner, func(c rune) bool { return c < ' ' || c > '~' }); bad >= 0 || len(l.Banner) > maxBanner {
 			r.add(at+".banner", "must be at most %d printable ASCII characters, got %s", maxBanner, show(l.Banner))
+		}
+		if l.TLS == "none" && l.ClientCertificate == "request" && !r.has(at+".tls") {
+			r.add(at+".client_certificate", "must be none where there is no TLS, got \"request\"")
 		}
 		key := at + ".address"
 		if r.missing(key, l.Address, `host:port, as "127.0.0.1:2525", or ":25" for all addresses`) {

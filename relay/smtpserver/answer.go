@@ -234,7 +234,7 @@ func (g *gate) logSession(ending ...slog.Attr) {
 		attrs = append(attrs, slog.String("proxy", g.proxy.String()))
 	}
 	attrs = append(attrs, slog.String("listener", g.s.cfg.Listener),
-		slog.String("hello", scrub(g.client.Hello, true)), slog.Bool("esmtp", g.client.ESMTP), slog.Bool("tls", g.client.TLS != nil),
+		slog.String("hello", scrub(g.client.Hello, true)), slog.Bool("esmtp", g.client.ESMTP),
 		slog.Int("accepted", g.count.accepted), slog.Int("refused", g.count.refused), slog.Int("commands", g.count.commands))
 	attrs = append(attrs, ending...)
 	if g.bad > 0 {
@@ -246,6 +246,7 @@ func (g *gate) logSession(ending ...slog.Attr) {
 	if g.client.User != "" {
 		attrs = append(attrs, slog.String("user", g.client.User))
 	}
+	attrs = append(attrs, g.logTLS()...)
 	attrs = append(attrs, slog.Int64("ms", time.Since(g.started).Milliseconds()))
 	log.LogAttrs(context.Background(), level, "session", attrs...)
 }

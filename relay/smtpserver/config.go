@@ -73,7 +73,8 @@ type Config struct {
 	Listener string // the listener's address as configured, shown to agents and in the log
 	Limits   Limits
 	TLSMode  TLSMode
-	// TLS is asked at each handshake. Needed where TLSMode is not NoTLS.
+	// TLS is asked at each handshake; nil: there is no certificate now, so there can be none. Needed
+	// where TLSMode is not NoTLS.
 	TLS      func() *tls.Config
 	Pipeline *pipeline.Pipeline
 	Backend  Backend

@@ -1,14 +1,10 @@
 package smtpserver
 
 import (
-	"bytes"
 	"cmp"
-	"crypto/tls"
 	"errors"
-	"net"
 	"strconv"
 	"strings"
-	"time"
 
 	"example.org/relay/relay/event"
 	"example.org/relay/relay/mail"
@@ -28,7 +24,7 @@ func (g *gate) begin() {
 		}
 	}
 	g.peer = g.origin
-	if g.s.cfg.TLSMode == Implicit && !g.handshake() {
+	if g.s.cfg.TLSMode == Implicit && !g.handshake(g.s.cfg.TLS()) {
 		return
 	}
 	early, err := g.awaitBanner()
@@ -78,92 +74,6 @@ func asGreeting(err error) error {
 		e.Reply.Code = 421
 	}
 	return e
-}
-
-// handshakeTime is how long a handshake may take. Nothing can be said to who does not come through
-// it: the connection is closed.
-const handshakeTime = time.Minute
-
-// handshake puts TLS on the connection.
-func (g *gate) handshake() bool {
-	deadline := time.Now().Add(min(handshakeTime, g.s.cfg.Limits.CommandTimeout))
-	_ = g.raw.SetWriteDeadline(deadline)
-	c := tls.Server(g.unread(), g.s.cfg.TLS())
-	if err := g.waiting(deadline, true, func() error { return c.HandshakeContext(g.ctx) }); errors.Is(err, errDraining) {
-		g.hangUp(event.DisconnectDrain)
-		return false
-	} else if err != nil {
-		g.s.cfg.Log.Info("TLS handshake", "session", g.id, "client", g.remote.Addr().String(), "error", err.Error())
-		g.hangUp(event.DisconnectClientLost)
-		return false
-	}
-	state := c.ConnectionState()
-	g.conn = c
-	g.client = event.Client{TLS: &state}
-	return true
-}
-
-// unread is the connection with what came in one piece with a PROXY header still to be read.
-func (g *gate) unread() net.Conn {
-	rest := g.in.unused()
-	if len(rest) == 0 {
-		return g.raw
-	}
-	g.in.r = g.in.w
-	return &unreadConn{g.raw, bytes.Clone(rest)}
-}
-
-// unreadConn gives the octets first.
-type unreadConn struct {
-	net.Conn
-	octets []byte
-}
-
-func (c *unreadConn) Read(p []byte) (int, error) {
-	if len(c.octets) == 0 {
-		return c.Conn.Read(p)
-	}
-	n := copy(p, c.octets)
-	c.octets = c.octets[n:]
-	return n, nil
-}
-
-// startTLS is STARTTLS (RFC 3207). A session forgets by it all that was said in the clear.
-// Deviates: all but the address that XCLIENT has told (§4.2). Who speaks through a hop that is trusted
-// must not come by the hop's own rights.
-func (g *gate) startTLS(c *command) {
-	switch {
-	case g.s.cfg.TLSMode != StartTLS:
-		g.badCommand(c, 502, 1, "STARTTLS not offered")
-		return
-	case g.client.TLS != nil:
-		g.badCommand(c, 503, 1, "TLS is in use already")
-		return
-	case c.arg != "":
-		g.badCommand(c, 501, 4, "STARTTLS takes no argument")
-		return
-	case len(g.in.unused()) > 0:
-		// Commands sent before TLS must not count as said under it.
-		g.linger = true
-		g.answer(c, reply.Reply{}, &reply.Error{
-			Reply: reply.New(554, reply.Enhanced{Subject: 7}, "nothing may follow STARTTLS before TLS, closing connection"), Hangup: true,
-		})
-		return
-	}
-	if err := g.ask(event.StartTlsCommand, c.arg); err != nil {
-		g.answer(c, reply.Reply{}, err)
-		return
-	}
-	g.answer(c, reply.New(220, reply.Enhanced{}, "ready to start TLS"), nil)
-	if g.flush() != nil || !g.handshake() {
-		return
-	}
-	g.forget()
-	g.claim = claim{}
-	if g.tx != nil {
-		g.tx.Reset(g.ctx)
-	}
-	g.agents.SetClient(g.client)
 }
 
 // hello is HELO and EHLO (RFC 5321 §4.1.1.1). Names that are no names are taken: too many
@@ -221,7 +131,7 @@ func (g *gate) offer() {
 		EightBitMIME: can.EightBitMIME, DSN: can.DSN,
 		SMTPUTF8:    can.SMTPUTF8 && can.EightBitMIME,      // RFC 6531 §3.1
 		RequireTLS:  can.RequireTLS && g.client.TLS != nil, // RFC 8689 §2
-		StartTLS:    g.s.cfg.TLSMode == StartTLS && g.client.TLS == nil,
+		StartTLS:    g.s.cfg.TLSMode == StartTLS && g.client.TLS == nil && g.s.cfg.TLS() != nil,
 		SizeOffered: true, Size: size, RcptMax: rcpts, Auth: g.mayAuth(),
 	}
 }
