@@ -36,7 +36,8 @@ import (
 
 // A dialogue is a conversation as RFC 5321 Appendix D prints it, one file a rule:
 //
-//	! limit recipients 2        before the start: a limit, "tls starttls", "hop size=1000",
+//	! limit recipients 2        before the start: a limit, "tls starttls", "tls starttls without" (a certificate),
+//	                            "tls implicit plain" (a client that does not know), "hop size=1000",
 //	                            "agent OnConnect reject 554 5.7.1" or "agent OnReject notify"
 //	                            "proxy" or "xclient": who connects, 198.51.100.7, is in that list;
 //	                            "internal ADDRESS" is in networks.relay; "taken ADDRESS" has a connection already
@@ -84,6 +85,7 @@ type player struct {
 	cfg     Config
 	backend *fakeBackend
 	agent   *fakeAgent
+	plain   bool // the client reads before, or without, TLS
 	binding pipeline.Binding
 	server  *Server
 	l       *pipeListener
@@ -101,7 +103,7 @@ type player struct {
 }
 
 func newPlayer(t *testing.T) *player {
-	p := &player{t: t, agent: &fakeAgent{verdicts: map[event.Kind]event.Verdict{}}}
+	p := &player{t: t, plain: true, agent: &fakeAgent{verdicts: map[event.Kind]event.Verdict{}}}
 	p.backend = &fakeBackend{ext: mail.Extensions{EightBitMIME: true, SMTPUTF8: true, DSN: true, SizeOffered: true}}
 	p.cfg = Config{
 		Hostname: "mx.example.org", Listener: "test", Backend: p.backend,
@@ -160,6 +162,10 @@ func (p *player) configure(arg string) {
 		p.cfg.Auth, p.cfg.AuthRequired = fakeLogins{}, words[1] == "required"
 	case "tls":
 		p.cfg.TLSMode = TLSMode(words[1])
+		if len(words) > 2 && words[2] == "without" {
+			p.cfg.TLS = func() *tls.Config { return nil }
+		}
+		p.plain = p.cfg.TLSMode != Implicit || len(words) > 2
 	case "hop":
 		p.backend.ext = mail.Extensions{}
 		for _, w := range words[1:] {
@@ -259,7 +265,7 @@ func (p *player) start() {
 	p.stopped = make(chan error, 1)
 	go func() { p.served <- p.server.Serve(p.l) }()
 	p.conn = p.l.dial()
-	if p.cfg.TLSMode != Implicit {
+	if p.plain {
 		go p.receive(p.conn)
 	}
 }
