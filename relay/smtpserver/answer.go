@@ -234,7 +234,7 @@ func (g *gate) logSession(ending ...slog.Attr) {
 		attrs = append(attrs, slog.String("proxy", g.proxy.String()))
 	}
 	attrs = append(attrs, slog.String("listener", g.s.cfg.Listener),
-		slog.String("hello", scrub(g.client.Hello, true)), slog.Bool("esmtp", g.client.ESMTP),
+		slog.String("hello", scrub(g.client.Hello, true)), slog.Bool("esmtp", g.client.ESMTP), slog.Bool("tls", g.client.TLS != nil),
 		slog.Int("accepted", g.count.accepted), slog.Int("refused", g.count.refused), slog.Int("commands", g.count.commands))
 	attrs = append(attrs, ending...)
 	if g.bad > 0 {

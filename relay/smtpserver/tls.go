@@ -141,14 +141,14 @@ func (g *gate) startTLS(c *command) {
 	g.agents.SetClient(g.client)
 }
 
-// logTLS is what the line of a session says of TLS.
+// logTLS is what the line of a session says of TLS, besides that there is any.
 func (g *gate) logTLS() []slog.Attr {
 	s := g.client.TLS
 	if s == nil {
-		return []slog.Attr{slog.Bool("tls", false)}
+		return nil
 	}
 	attrs := []slog.Attr{
-		slog.Bool("tls", true), slog.String("tls_version", tls.VersionName(s.Version)), slog.String("tls_cipher", tls.CipherSuiteName(s.CipherSuite)),
+		slog.String("tls_version", tls.VersionName(s.Version)), slog.String("tls_cipher", tls.CipherSuiteName(s.CipherSuite)),
 	}
 	if s.ServerName != "" {
 		attrs = append(attrs, slog.String("tls_name", scrub(s.ServerName, true)))
