@@ -85,7 +85,7 @@ type player struct {
 	cfg     Config
 	backend *fakeBackend
 	agent   *fakeAgent
-	plain   bool // the client reads before, or without, TLS
+	plain   bool // the client reads without TLS where TLS comes first
 	binding pipeline.Binding
 	server  *Server
 	l       *pipeListener
@@ -103,7 +103,7 @@ type player struct {
 }
 
 func newPlayer(t *testing.T) *player {
-	p := &player{t: t, plain: true, agent: &fakeAgent{verdicts: map[event.Kind]event.Verdict{}}}
+	p := &player{t: t, agent: &fakeAgent{verdicts: map[event.Kind]event.Verdict{}}}
 	p.backend = &fakeBackend{ext: mail.Extensions{EightBitMIME: true, SMTPUTF8: true, DSN: true, SizeOffered: true}}
 	p.cfg = Config{
 		Hostname: "mx.example.org", Listener: "test", Backend: p.backend,
@@ -165,7 +165,7 @@ func (p *player) configure(arg string) {
 		if len(words) > 2 && words[2] == "without" {
 			p.cfg.TLS = func() *tls.Config { return nil }
 		}
-		p.plain = p.cfg.TLSMode != Implicit || len(words) > 2
+		p.plain = len(words) > 2
 	case "hop":
 		p.backend.ext = mail.Extensions{}
 		for _, w := range words[1:] {
@@ -265,7 +265,7 @@ func (p *player) start() {
 	p.stopped = make(chan error, 1)
 	go func() { p.served <- p.server.Serve(p.l) }()
 	p.conn = p.l.dial()
-	if p.plain {
+	if p.plain || p.cfg.TLSMode != Implicit {
 		go p.receive(p.conn)
 	}
 }
