@@ -55,16 +55,16 @@ const (
 
 // forwarding is what a connection has been told of clients.
 type forwarding struct {
-	lists attributes // what the server's last EHLO reply lists for our command; 0: not offered
+	lists attributes // what its EHLO reply to us lists for our command; 0: not offered
 	// client is whom the session is, by XCLIENT; its zero value where told is false.
 	client mail.Client
 	told   bool // of some client, and the server took it
 	mute   bool // XFORWARD was refused: it is not said again
 }
 
-// once reports that no other client's mail may follow: what the server holds of this one cannot
-// be replaced.
-func (f *forwarding) once() bool { return f.told && f.mute }
+// bound reports that a connection can carry no other client's mail: what the server holds of
+// this one cannot be replaced, or servers of this hop are known to refuse that.
+func (h *Hop) bound(c *conn) bool { return c.forward.told && (c.forward.mute || h.oneClient.Load()) }
 
 // parseForwarding finds what the EHLO reply lists for the command.
 func parseForwarding(lines []string, way ForwardClient) attributes {
@@ -114,9 +114,6 @@ func (h *Hop) introduce(ctx context.Context, c *conn, client *mail.Client) error
 	if h.cfg.ForwardClient != XClient || c.forward.told && c.forward.client == *client {
 		return nil
 	}
-	if c.forward.lists == 0 {
-		return errOtherClient // the session as the last client does not offer it
-	}
 	stop := c.watch(ctx)
 	err := h.xclient(c, client)
 	if !c.unwatch(stop) && err == nil {
@@ -126,6 +123,16 @@ func (h *Hop) introduce(ctx context.Context, c *conn, client *mail.Client) error
 }
 
 func (h *Hop) xclient(c *conn, client *mail.Client) error {
+	if c.needsReset { // not in the middle of a transaction
+		r, err := c.command("RSET", h.cfg.Timeouts.Mail)
+		if err != nil {
+			return fmt.Errorf("RSET: %w", err)
+		}
+		if r.Class() != 2 {
+			return fmt.Errorf("RSET: %w", refusedBy(r))
+		}
+		c.needsReset = false
+	}
 	first, rest := forwardParts("XCLIENT", client, "", c.forward.lists)
 	for _, part := range []attributes{first, rest} {
 		if part == 0 {
@@ -140,12 +147,14 @@ func (h *Hop) xclient(c *conn, client *mail.Client) error {
 			return fmt.Errorf("XCLIENT: %w", err)
 		}
 		if r.Code != 220 {
+			if c.forward.told && r.Code != 421 {
+				h.oneClient.Store(true)
+			}
 			return fmt.Errorf("XCLIENT: %w", refusedBy(r))
 		}
 	}
-	// The server begins anew with its greeting: no transaction is left, and what it offers to the
-	// client may be other than what it offers to us.
-	c.needsReset = false
+	// The server begins anew with its greeting, and what it offers to the client may be other than
+	// what it offers to us.
 	c.forward.client, c.forward.told = *client, true
 	return h.helloAs(c, client.Hello)
 }

@@ -221,17 +221,59 @@ func TestXClientMakesTheSessionTheClients(t *testing.T) {
 		p.message()
 		p.answer(annXClient, "220 mx.example.org ESMTP")
 		p.answer("EHLO ann", "550 5.7.1 who is ann")
-		p.answer("EHLO relay.example.org", "250 mx.example.org") // it does not offer XCLIENT to ann
+		p.answer("EHLO relay.example.org", "250 mx.example.org") // it does not offer XCLIENT to ann, and takes it
 		p.message()
 		p.message()
-		p.wantEnd("")
-	}, func(p *peer) {
-		p.greet(allXClient)
 		p.introduced(benXClient, "relay.example.org", "250-"+allXClient)
 		p.message()
 		p.wantEnd("QUIT\r\n")
 	})
 	for _, c := range []mail.Client{ann, ann, ben, ann, ann, ben} {
+		sendFrom(t, h, c)
+	}
+	h.Close()
+}
+
+// A transaction that came to nothing is over before the next client is told of.
+func TestXClientInTheMiddleOfATransaction(t *testing.T) {
+	h, _ := forwarder(t, XClient, func(p *peer) {
+		p.greet("PIPELINING", allXClient)
+		p.introduced(annXClient, "ann", "250-PIPELINING")
+		p.answer("MAIL FROM:<a@example.org>", "250 ok")
+		p.answer("RCPT TO:<b@example.org>", "250 ok")
+		p.answer("RSET", "250 ok")
+		p.introduced(benXClient, "relay.example.org")
+		p.message()
+		p.wantEnd("QUIT\r\n")
+	})
+	tx, err := h.Begin(t.Context(), ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Envelope(t.Context(), envelopeFor(t, "b@example.org"), false); err != nil {
+		t.Fatal(err)
+	}
+	tx.Release()
+	sendFrom(t, h, ben)
+	h.Close()
+}
+
+// Some servers go by what the session is, not by who it comes from. One refusal shows it, and from
+// then on each client has its own connection.
+func TestServerThatIsToldOfOneClientOnly(t *testing.T) {
+	one := func(xclient, hello string, end script) script {
+		return func(p *peer) {
+			p.greet("PIPELINING", allXClient)
+			p.introduced(xclient, hello)
+			p.message()
+			end(p)
+		}
+	}
+	left := func(p *peer) { p.wantEnd("QUIT\r\n") }
+	h, _ := forwarder(t, XClient,
+		one(annXClient, "ann", func(p *peer) { p.answer(benXClient, "550 5.7.0 who are you"); p.wantEnd("") }),
+		one(benXClient, "relay.example.org", left), one(annXClient, "ann", left), one(annXClient, "ann", left))
+	for _, c := range []mail.Client{ann, ben, ann, ann} {
 		sendFrom(t, h, c)
 	}
 	h.Close()

@@ -20,7 +20,10 @@ func (h *Hop) hello(c *conn) error {
 		h.offered(c, r.Lines)
 		return nil
 	}
-	c.offers, c.ext, c.forward.lists = nil, mail.Extensions{}, 0
+	c.offers, c.ext = nil, mail.Extensions{}
+	if !c.forward.told {
+		c.forward.lists = 0
+	}
 	if !r.Permanent() || h.cfg.LMTP {
 		return fmt.Errorf("%s: %w", verb, refusedBy(r))
 	}
@@ -53,7 +56,9 @@ func (h *Hop) offered(c *conn, lines []string) {
 	c.offers = parseKeywords(lines)
 	c.ext = c.offers.extensions()
 	c.ext.RequireTLS = c.ext.RequireTLS && h.keepsTLS(c)
-	c.forward.lists = parseForwarding(lines, h.cfg.ForwardClient)
+	if !c.forward.told { // to the client it may list less, and still takes it from us
+		c.forward.lists = parseForwarding(lines, h.cfg.ForwardClient)
+	}
 }
 
 // keepsTLS reports whether the connection is what REQUIRETLS asks for: under TLS, with a

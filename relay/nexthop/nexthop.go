@@ -32,6 +32,7 @@ type Hop struct {
 	tls        credentials
 	secretOpen atomic.Bool     // it has been said that others can read the file of the secret
 	draw       func(n int) int // at random, from 0 to n-1
+	oneClient  atomic.Bool     // a server would not be told, by XCLIENT, of a second client
 
 	mu        sync.Mutex
 	addresses []*address // in the operator's order; the slice is not changed after New

@@ -49,7 +49,7 @@ func (h *Hop) take(a *address) *conn {
 func (h *Hop) put(c *conn) {
 	a := c.addr
 	h.mu.Lock()
-	good := !h.closed && !c.forward.once() && c.r.Buffered() == 0 && !c.spent()
+	good := !h.closed && !h.bound(c) && c.r.Buffered() == 0 && !c.spent()
 	if good && h.hand(c) {
 		h.mu.Unlock()
 		return

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -62,4 +63,37 @@ func dialFrom(t *testing.T, client, addr string) *smtptest.Client {
 	}
 	wantReply(t, c, "EHLO client.example.net", "250-")
 	return c
+}
+
+// Clients take turns, by XFORWARD on one connection of the pool, and each message is its own
+// client's. Postfix takes XCLIENT but once on a connection.
+func TestPostfixTellsClientsThatTakeTurnsApart(t *testing.T) {
+	hop := startMailServer(t, "smtpd_authorized_xclient_hosts = 127.0.0.1\nsmtpd_authorized_xforward_hosts = 127.0.0.1\n")
+	said := func() string {
+		log, _ := os.ReadFile(filepath.Join(hop.dir, "log", "mail.log"))
+		return string(log)
+	}
+	for _, forward := range []string{"xforward", "xclient"} {
+		r := relaytest.Start(t, relaytest.Options{NextHop: hop.addr, NextHopLines: `forward_client = "` + forward + `"`})
+		before := strings.Count(said(), "connect from unknown[127.0.0.1]")
+		for i, client := range []string{"127.0.0.2", "127.0.0.3", "127.0.0.3", "127.0.0.2"} {
+			c := dialFrom(t, client, r.Addr)
+			subject := fmt.Sprintf("Subject: %s %d\r\n\r\n", forward, i)
+			reply, err := c.Send("bob@example.net", "alice@example.org", "", []byte(subject))
+			if err != nil || !strings.HasPrefix(reply, "250 ") {
+				t.Fatalf("%s %d: %q, %v", forward, i, reply, err)
+			}
+			_, id, _ := strings.Cut(strings.TrimSuffix(reply, ")"), "(id ")
+			_, queue, _ := strings.Cut(reply, "queued as ")
+			queue, _, _ = strings.Cut(queue, " ")
+			want := queue + ": client=unknown[" + client + "]"
+			if forward == "xforward" {
+				want = queue + ": client=unknown[127.0.0.1], orig_queue_id=" + id + ", orig_client=unknown[" + client + "]"
+			}
+			relaytest.Eventually(t, "Postfix logs "+want, func() bool { return strings.Contains(said(), want) })
+		}
+		if n := strings.Count(said(), "connect from unknown[127.0.0.1]") - before; n > 2 && forward == "xforward" {
+			t.Errorf("%d connections for 4 messages", n) // its log may be late by those of the start
+		}
+	}
 }
