@@ -20,7 +20,7 @@ export -f ranOut
 one() { # package target
   local said
   if said=$($GO test -run '^$' -fuzz "^$2\$" -fuzztime "$time" -parallel 1 "$1" </dev/null 2>&1) || ranOut "$said"; then
-    printf 'fuzz: %s %s: %s\n' "$1" "$2" "$(grep -E '^fuzz: .*execs' <<<"$said" | tail -n 1 | sed 's/^fuzz: //')"
+    printf 'fuzz: %s %s: %s\n' "$1" "$2" "$(grep '^fuzz: ' <<<"$said" | tail -n 1 | cut -c 7-)"
   else
     printf 'fuzz: %s %s FAILED\n%s\n' "$1" "$2" "$said"
     return 1

@@ -28,6 +28,7 @@ want swaks swaks libnet-ssleay-perl
 want curl curl
 want msmtp msmtp
 want nmap nmap
+want haproxy haproxy
 want testssl testssl.sh
 want doveconf dovecot-core
 want lmtp dovecot-lmtpd

@@ -294,3 +294,18 @@ func FuzzUsers(f *testing.F) {
 		}
 	})
 }
+
+// Cyrus SASL computes no more than these, and Postfix then cannot log in.
+func TestScramIterationsAreNotTooManyForCyrusSASL(t *testing.T) {
+	h, err := Hash("secret", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := parseScramKey(h.Scram)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key.iterations > 0x10000 {
+		t.Errorf("%d iterations, want 65536 at most", key.iterations)
+	}
+}
