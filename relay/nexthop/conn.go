@@ -143,14 +143,22 @@ func (c *conn) stale() bool {
 	return readable(c.raw)
 }
 
+// ownRecords is how long TLS may take for what turns out to be its own, as session tickets.
+const ownRecords = 10 * time.Millisecond
+
 // spoke reports whether the server has said something, or hung up, in the middle of an
-// operation. Below TLS nobody can tell: what is there may be TLS's own.
+// operation. Under TLS what is there may be TLS's own: then a read ends without anything.
 func (c *conn) spoke(d time.Duration) bool {
-	if c.net != c.raw {
+	c.arm(d)
+	if !readable(c.raw) {
 		return false
 	}
-	c.arm(d)
-	return readable(c.raw)
+	if c.net == c.raw {
+		return true
+	}
+	c.arm(ownRecords)
+	_, err := c.r.Peek(1)
+	return err == nil || !isTimeout(err)
 }
 
 // quit takes leave and closes, without waiting for the answer.

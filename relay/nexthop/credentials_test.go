@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"io"
 	"log/slog"
 	"math/big"
 	"os"
@@ -253,4 +254,57 @@ func TestReplyThatNobodyAskedForIsTakenForNone(t *testing.T) {
 	}
 	_, err := tx.Data(t.Context())
 	wantFault(t, err, "4.4.2")
+}
+
+// slowBody begins, waits, and ends.
+type slowBody struct {
+	io.Reader
+	wait func()
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF && b.wait != nil {
+		b.wait()
+		b.wait = nil
+	}
+	return n, err
+}
+
+// A reply that comes before the dot is none to the message, under TLS as in clear; TLS's own records
+// are none at all.
+func TestEarlyReplyUnderTLSIsNoAnswer(t *testing.T) {
+	for _, early := range []bool{true, false} {
+		cert, _ := certificate(t)
+		said := make(chan struct{})
+		h, n := hopWith(t, Config{Addresses: []string{addressA}, TLS: RequiredTLS}, map[string][]script{addressA: {func(p *peer) {
+			if !p.secured(cert) {
+				return
+			}
+			p.envelope()
+			_, _ = p.r.Peek(1) // content has begun
+			if early {
+				_, _ = io.WriteString(p.conn, "250 2.0.0 queued\r\n")
+				close(said)
+				p.end()
+				return
+			}
+			close(said)
+			p.content()
+			p.say("250 2.0.0 queued")
+		}}})
+		n.sockets = true
+		tx := begin(t, h)
+		if _, err := tx.Envelope(t.Context(), envelopeFor(t, "b@example.org"), true); err != nil {
+			t.Fatal(err)
+		}
+		body := strings.NewReader("\r\n" + strings.Repeat("x\r\n", 100_000))
+		r, err := tx.Content(t.Context(), mail.ParseHeader(nil), &slowBody{body, func() { <-said }})
+		if early {
+			wantFault(t, err, "4.4.2")
+		} else if err != nil || r.Code != 250 {
+			t.Errorf("Content = %v, %v", r, err)
+		}
+		tx.Abort()
+	}
 }
