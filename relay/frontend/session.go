@@ -67,7 +67,8 @@ func (s *Session) Rcpt(ctx context.Context, to mail.Path, params mail.Params) (r
 	s.lock()
 	defer s.unlock()
 	tx := &s.tx
-	if !s.mayRelay() && !tx.set.Domains.Contains(to.Domain) {
+	// RFC 5321 §4.5.1: <postmaster> has no domain and is everybody's; the next hop knows who it is.
+	if to.Domain != "" && !s.mayRelay() && !tx.set.Domains.Contains(to.Domain) {
 		return reply.Reply{}, reply.Refuse(reply.New(550, reply.Enhanced{Subject: 7, Detail: 1}, "relaying denied"))
 	}
 	before := s.snapshot()

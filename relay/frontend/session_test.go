@@ -349,3 +349,11 @@ func TestNextHopLearnsWhoTheClientIs(t *testing.T) {
 		t.Errorf("the next hop is told of %+v, want %+v", h.hop.client, want)
 	}
 }
+
+// RFC 5321 §4.5.1: strangers may write to <postmaster>, as it is.
+func TestPostmasterWithoutADomain(t *testing.T) {
+	h := start(t, Live, nil)
+	h.mail("")
+	h.wantReply(h.rcpt("Postmaster"), 250, "")
+	h.wantHop("begin", "MAIL <> RCPT <Postmaster>")
+}
