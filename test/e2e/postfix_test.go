@@ -99,16 +99,32 @@ postlog   unix-dgram n - n - 1 postlogd
 	cmd := exec.Command(program, "-c", filepath.Join(dir, "etc"), "start-fg")
 	out := &relaytest.Log{}
 	cmd.Stdout, cmd.Stderr = out, out
+	cmd.WaitDelay = 10 * time.Second // a process of it may be left that has the pipe
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
 	t.Cleanup(func() {
-		// Its master is a process group of its own: only its own command ends it and all the rest.
-		if out, err := exec.Command(program, "-c", filepath.Join(dir, "etc"), "stop").CombinedOutput(); err != nil {
-			t.Errorf("stop Postfix: %v: %s", err, out)
+		// Its master is a process group of its own: only its own command ends it and all the rest, and
+		// that only once it is up.
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+			said, err := exec.Command(program, "-c", filepath.Join(dir, "etc"), "stop").CombinedOutput()
+			if err == nil {
+				break
+			}
+			select {
+			case <-ended:
+			default:
+				if time.Now().Before(deadline) {
+					continue
+				}
+			}
+			t.Errorf("stop Postfix: %v: %s", err, said)
 			_ = cmd.Process.Kill()
+			break
 		}
-		_ = cmd.Wait()
+		<-ended
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(dir, "log", "mail.log"))
 			t.Logf("Postfix said:\n%s\n%s", out, log)
