@@ -49,7 +49,7 @@ func TestDocumentHasEveryCommandAndFlag(t *testing.T) {
 func TestDocumentHasEveryFieldOfTheJSONShapes(t *testing.T) {
 	text := commandsDocument(t)
 	for _, shape := range []any{
-		agentShape{}, changeShape{}, stageShape{}, boundShape{}, reloadShape{}, checkShape{}, problemShape{}, sink.Message{}, sink.Address{},
+		agentShape{}, changeShape{}, stageShape{}, boundShape{}, reloadShape{}, checkShape{}, problemShape{}, hashShape{}, sink.Message{}, sink.Address{},
 	} {
 		typ := reflect.TypeOf(shape)
 		for i := range typ.NumField() {

@@ -95,6 +95,14 @@ type reloadShape struct {
 	WhatIf       bool     `json:"what_if"`
 }
 
+// hashShape is the answer of hash-password.
+type hashShape struct {
+	User     string `json:"user"`
+	Argon2id string `json:"argon2id"`
+	Scram    string `json:"scram"`
+	Line     string `json:"line"` // of the users file
+}
+
 // checkShape is the answer of check-config.
 type checkShape struct {
 	File       string         `json:"file"`

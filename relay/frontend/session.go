@@ -49,7 +49,7 @@ func (s *Session) Mail(ctx context.Context, from mail.Path, params mail.Params) 
 	defer s.unlock()
 	s.count++
 	s.tx = transaction{set: s.f.settings.Load(), from: from, begun: time.Now()}
-	s.tx.env = &mail.Envelope{ID: s.agents.State.SessionID + "-" + strconv.Itoa(s.count), From: from, Params: params}
+	s.tx.env = &mail.Envelope{ID: s.agents.State.SessionID + "-" + strconv.Itoa(s.count), From: from, Params: s.vouched(params)}
 	s.agents.Begin(s.tx.env)
 	s.tx.live = s.tx.set.RecipientCheck == Live || s.tx.set.RecipientCheck != Deferred && !s.agents.LateRecipients()
 

@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/netip"
@@ -356,4 +357,65 @@ func TestPostmasterWithoutADomain(t *testing.T) {
 	h.mail("")
 	h.wantReply(h.rcpt("Postmaster"), 250, "")
 	h.wantHop("begin", "MAIL <> RCPT <Postmaster>")
+}
+
+func TestWhoHasLoggedInMayWriteToAnyDomain(t *testing.T) {
+	h := start(t, Live, nil)
+	h.agents.State.Client = event.Client{Hello: "client.example.net", ESMTP: true, TLS: &tls.ConnectionState{}, User: "bob@example.net"}
+	h.mail("bob@example.net")
+	h.wantReply(h.rcpt("carol@example.com"), 250, "")
+	h.wantReply(h.send(message), 250, "")
+	if !strings.Contains(h.hop.content, " with ESMTPSA ") || !strings.Contains(h.log.String(), "user=bob@example.net") {
+		t.Errorf("neither trace nor log say that the client has logged in:\n%s\n%s", h.hop.content, h.log)
+	}
+}
+
+func TestProtocolOfTheTrace(t *testing.T) {
+	utf8 := mail.Params{{Keyword: "SMTPUTF8"}}
+	for _, tt := range []struct {
+		esmtp, tls, auth bool
+		params           mail.Params
+		want             string
+	}{
+		{false, false, false, nil, "SMTP"}, {true, false, false, nil, "ESMTP"}, {true, true, false, nil, "ESMTPS"},
+		{true, false, true, nil, "ESMTPA"}, {true, true, true, nil, "ESMTPSA"},
+		{true, false, false, utf8, "UTF8SMTP"}, {true, true, false, utf8, "UTF8SMTPS"}, {true, true, true, utf8, "UTF8SMTPSA"},
+	} {
+		client := event.Client{ESMTP: tt.esmtp}
+		if tt.tls {
+			client.TLS = &tls.ConnectionState{}
+		}
+		if tt.auth {
+			client.User = "bob"
+		}
+		if got := protocol(&client, &mail.Envelope{Params: tt.params}); got != tt.want {
+			t.Errorf("%+v: %s, want %s", tt, got, tt.want)
+		}
+	}
+}
+
+// RFC 4954 §5: only what the relay itself knows is passed on.
+func TestAuthOfMailIsVouchedFor(t *testing.T) {
+	for _, tt := range []struct{ user, said, passed string }{
+		{"", "bob@example.net", "<>"}, {"", "<>", "<>"},
+		{"bob@example.net", "bob@example.net", "bob@example.net"}, {"bob@example.net", "Bob+40example.net", "Bob+40example.net"},
+		{"bob@example.net", "alice@example.net", "<>"}, {"bob@example.net", "<>", "<>"},
+	} {
+		h := start(t, Live, nil)
+		h.agents.State.Client.User = tt.user
+		from, err := mail.ParseMailbox("bob@example.net", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := mail.Params{{Keyword: "AUTH", Value: tt.said, HasValue: true}}
+		if _, err := h.Session.Mail(t.Context(), from, said); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := h.Session.tx.env.Params.Get("AUTH"); got != tt.passed {
+			t.Errorf("%q says AUTH=%s, which becomes %s, want %s", tt.user, tt.said, got, tt.passed)
+		}
+		if said[0].Value != tt.said {
+			t.Error("what agents are shown has changed")
+		}
+	}
 }

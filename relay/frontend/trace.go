@@ -3,6 +3,7 @@ package frontend
 import (
 	"bytes"
 	"crypto/tls"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,27 @@ func protocol(client *event.Client, env *mail.Envelope) string {
 		name += "A"
 	}
 	return name
+}
+
+// vouched are the parameters of MAIL with an AUTH= that the relay can answer for: the address that
+// the client has logged in by, or else "<>", nobody's (RFC 4954 §5). Agents are shown at MAIL what the client
+// said.
+func (s *Session) vouched(params mail.Params) mail.Params {
+	claimed, ok := params.Get("AUTH")
+	if !ok || claimed == "<>" {
+		return params
+	}
+	user := s.agents.State.Client.User
+	if name, ok := mail.DecodeXtext(claimed); ok && user != "" && strings.EqualFold(name, user) {
+		return params
+	}
+	params = slices.Clone(params)
+	for i := range params {
+		if params[i].Keyword == "AUTH" {
+			params[i].Value = "<>"
+		}
+	}
+	return params
 }
 
 // removeForgedResults takes out Authentication-Results that claim to be ours: nothing has

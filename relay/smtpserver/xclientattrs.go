@@ -94,7 +94,7 @@ func parseXClient(arg string) (attributes, error) {
 
 // xclientValue decodes and checks a value. What is unavailable comes in clear or encoded.
 func xclientValue(s string, check func(string) (string, error)) (string, error) {
-	s, ok := decodeXtext(s)
+	s, ok := mail.DecodeXtext(s)
 	switch {
 	case !ok:
 		return "", errors.New("no xtext")
@@ -102,30 +102,6 @@ func xclientValue(s string, check func(string) (string, error)) (string, error) 
 		return "", nil
 	}
 	return check(s)
-}
-
-// decodeXtext undoes xtext (RFC 3461 §4): "+" and two hexadecimal digits stand for an octet.
-func decodeXtext(s string) (string, bool) {
-	if strings.IndexByte(s, '+') < 0 {
-		return s, true
-	}
-	b := make([]byte, 0, len(s))
-	for ; s != ""; s = s[1:] {
-		if s[0] != '+' {
-			b = append(b, s[0])
-			continue
-		}
-		if len(s) < 3 {
-			return "", false
-		}
-		n, err := strconv.ParseUint(s[1:3], 16, 8)
-		if err != nil {
-			return "", false
-		}
-		b = append(b, byte(n))
-		s = s[2:]
-	}
-	return string(b), true
 }
 
 func hostName(s string) (string, error) {
