@@ -101,8 +101,17 @@ func init() {
 		"RSET": (*gate).reset, "NOOP": (*gate).noop, "HELP": (*gate).help, "QUIT": (*gate).quit,
 		"VRFY": (*gate).verify, "XCLIENT": (*gate).xclient,
 		"EXPN": (*gate).notImplemented, "TURN": (*gate).notImplemented, "SEND": (*gate).notImplemented,
-		"SOML": (*gate).notImplemented, "SAML": (*gate).notImplemented, "ETRN": (*gate).notImplemented, "ATRN": (*gate).notImplemented, "AUTH": (*gate).auth,
+		"SOML": (*gate).notImplemented, "SAML": (*gate).notImplemented, "ETRN": (*gate).notImplemented,
+		"ATRN": (*gate).notImplemented, "AUTH": (*gate).auth,
+		"GET": (*gate).notMail, "POST": (*gate).notMail, "PUT": (*gate).notMail, "CONNECT": (*gate).notMail,
 	}
+}
+
+// notMail ends a session that HTTP has begun: a page can make a browser send a form here whose
+// lines are commands.
+func (g *gate) notMail(c *command) {
+	g.linger = true
+	g.answer(c, reply.Reply{}, reply.Refuse(reply.New(421, reply.Enhanced{Subject: 7}, "this is SMTP, closing connection")))
 }
 
 // command reads one command line. It returns nil where the line was bad and has been

@@ -107,7 +107,7 @@ func TestGarbageIsLoggedBriefly(t *testing.T) {
 		h := newHouse(t, func(c *Config) { c.Limits.UnknownCommands = 100 })
 		c := h.from("192.0.2.1")
 		hears(t, c)
-		go func() { _, _ = c.Write([]byte(strings.Repeat("GET / HTTP/1.1\r\n", 20))) }()
+		go func() { _, _ = c.Write([]byte(strings.Repeat("HELLO / HTTP/1.1\r\n", 20))) }()
 		_, _ = io.Copy(io.Discard, c)
 		synctest.Wait()
 		log := h.log.String()
