@@ -213,6 +213,7 @@ func (s *chunkSource) between(c *command) (done bool, err error) {
 			return false, nil
 		}
 	default:
+		g.login.tried = g.login.tried || c.verb == "AUTH"
 		if _, known := handlers[c.verb]; known {
 			g.badCommand(c, 503, 1, "BDAT expected")
 		} else {

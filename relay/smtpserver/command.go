@@ -39,14 +39,13 @@ func parseCommand(line string) *command {
 
 // told is the command as log and agents get it: without the secret that AUTH may bring.
 func (c *command) told() string {
-	switch {
-	case c.secret:
+	if c.secret {
 		return "…"
-	case !strings.HasPrefix(c.verb, "AUTH"):
-		return c.line
 	}
-	words := strings.Fields(c.line)
+	words := strings.Fields(c.line) // spaces before a verb make it none, but no secret less one
 	switch {
+	case len(words) == 0 || !strings.HasPrefix(strings.ToUpper(words[0]), "AUTH"):
+		return c.line
 	case len(words) < 2:
 		return "AUTH"
 	case !slices.Contains(mechanisms, strings.ToUpper(words[1])): // somebody's password, for all we know
@@ -88,6 +87,7 @@ func (g *gate) next() {
 
 func (g *gate) notRecognized(c *command) {
 	c.secret = g.login.tried
+	g.login.tried = g.login.tried || c.told() != c.line // a mangled AUTH
 	g.badCommand(c, 500, 2, "command not recognized")
 }
 
