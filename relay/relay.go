@@ -45,6 +45,11 @@ type Relay struct {
 	clients  *smtpserver.Clients
 	users    *auth.File
 
+	// begun is closed when the relay listens, or has found that it cannot.
+	begun chan struct{}
+	// reloading is held from the reading of a changed configuration on: else an older one could be
+	// put in the place of a newer one.
+	reloading sync.Mutex
 	// mu is held while a change of configuration is put in force, and by no message.
 	mu        sync.Mutex
 	cfg       *config.Config
@@ -60,7 +65,7 @@ func New(path string, log *slog.Logger) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{path: path, stateDir: cfg.StateDir, log: log, started: time.Now(), cfg: cfg, clients: smtpserver.NewClients()}
+	r := &Relay{path: path, stateDir: cfg.StateDir, log: log, started: time.Now(), cfg: cfg, clients: smtpserver.NewClients(), begun: make(chan struct{})}
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
@@ -217,10 +222,12 @@ func (r *Relay) learnHop(ctx context.Context) {
 
 // listen opens all listeners or none.
 func (r *Relay) listen() error {
+	defer close(r.begun)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	opened, err := openListeners(r.cfg.FrontEnd.Listeners, nil, r.log)
 	if err != nil {
+		r.draining = true
 		return err
 	}
 	r.listeners = opened

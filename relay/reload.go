@@ -14,8 +14,16 @@ import (
 )
 
 // Reload reads the configuration again and puts it in force for the sessions and
-// transactions to come: all of it, or, where anything is wrong with it, nothing.
+// transactions to come: all of it, or, where anything is wrong with it, nothing. One that comes before the
+// relay listens waits for that.
 func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*controlv1.ReloadResponse, error) {
+	select {
+	case <-r.begun:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the relay does not listen yet: %w", context.Cause(ctx))
+	}
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
 	cfg, err := Load(r.path)
 	if err != nil {
 		return nil, err
