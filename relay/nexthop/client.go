@@ -147,9 +147,6 @@ func (h *Hop) xclient(c *conn, client *mail.Client) error {
 			return fmt.Errorf("XCLIENT: %w", err)
 		}
 		if r.Code != 220 {
-			if c.forward.told && r.Code != 421 {
-				h.oneClient.Store(true)
-			}
 			return fmt.Errorf("XCLIENT: %w", refusedBy(r))
 		}
 	}
@@ -162,24 +159,36 @@ func (h *Hop) xclient(c *conn, client *mail.Client) error {
 // borrow gets a connection and introduces the client on it. One from the pool that is of no use
 // for that, dead or bound to another client, is replaced by a new one. pooled and placed are those
 // of get.
+//
+// A new one that refuses the client has nothing against the others: a server answers XCLIENT as it
+// would greet that client. Neither its address has failed then, nor are its servers known to be told
+// of one client only.
 func (t *Transaction) borrow(ctx context.Context, pooled, placed bool) error {
-	for {
+	for refusedAgain := false; ; {
 		c, err := t.hop.get(ctx, pooled, placed)
 		if err != nil {
 			return err
 		}
 		if err = t.hop.introduce(ctx, c, &t.client); err == nil {
+			if refusedAgain && !c.used {
+				t.hop.oneClient.Store(true)
+			}
 			t.conn, t.remote, t.state = c, c.addr.hostport, idle
 			return nil
 		}
+		var refusal *answer
+		refused := errors.As(err, &refusal)
 		if c.used && ctx.Err() == nil {
+			refusedAgain = refusedAgain || refused && refusal.Code != 421 && c.forward.told
 			pooled, placed = false, c.keepPlace()
 			c.close()
 			continue
 		}
 		c.close()
 		if ctx.Err() == nil {
-			t.hop.failed(c.addr)
+			if !refused {
+				t.hop.failed(c.addr)
+			}
 			t.hop.log.error(ctx, "next hop cannot be told who the client is, no mail goes to it", c.addr.hostport, err)
 		}
 		return t.hop.unavailable(fmt.Errorf("%s: %w", c.addr.hostport, err))

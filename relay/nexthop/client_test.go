@@ -279,6 +279,36 @@ func TestServerThatIsToldOfOneClientOnly(t *testing.T) {
 	h.Close()
 }
 
+// A server that greets no ben, and says so by its answer to XCLIENT, has nothing against ann: her
+// mail goes on to the same address, and on one connection.
+func TestRefusalOfOneClientIsNoFaultOfTheAddress(t *testing.T) {
+	refusesBen := func(p *peer) { p.answer(benXClient, "554 5.7.1 blocked"); p.wantEnd("") }
+	h, _ := hopWith(t, Config{Addresses: []string{addressA, addressB}, ForwardClient: XClient}, map[string][]script{
+		addressA: {func(p *peer) {
+			p.greet("PIPELINING", allXClient)
+			p.introduced(annXClient, "ann", "250-PIPELINING", "250-"+allXClient)
+			p.message()
+			refusesBen(p)
+		}, func(p *peer) {
+			p.greet("PIPELINING", allXClient)
+			refusesBen(p)
+		}, func(p *peer) {
+			p.greet("PIPELINING", allXClient)
+			p.introduced(annXClient, "ann", "250-PIPELINING", "250-"+allXClient)
+			p.message()
+			p.message()
+			p.wantEnd("QUIT\r\n")
+		}},
+		addressB: {func(p *peer) { p.t.Error("the second address was asked") }},
+	})
+	sendFrom(t, h, ann)
+	_, err := h.Begin(t.Context(), ben)
+	wantFault(t, err, "4.4.1")
+	sendFrom(t, h, ann)
+	sendFrom(t, h, ann)
+	h.Close()
+}
+
 // Where the server does not take the client for who it is, it would take it for us.
 func TestWithoutXClientNoMailGoes(t *testing.T) {
 	for _, tt := range []struct {

@@ -83,7 +83,7 @@ func (h *Hop) ready(c *conn, policy TLSPolicy, login *attempt) error {
 	}
 	if login != nil {
 		if err := h.login(c, login); err != nil {
-			if errors.Is(err, errLogin) {
+			if errors.Is(err, errLogin) && !errors.Is(context.Cause(c.ctx), context.Canceled) {
 				h.log.error(c.ctx, "cannot log in at next hop, no mail goes to it", c.addr.hostport, err)
 			}
 			return err
