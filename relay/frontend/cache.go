@@ -1,7 +1,6 @@
 package frontend
 
 import (
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -26,11 +25,11 @@ type cache struct {
 }
 
 // question is what an answer is the answer to. Local-parts are told apart as they are written
-// (RFC 5321 §2.4), domains in small letters. From and client are set where the answer may have
-// been for them.
+// (RFC 5321 §2.4), domains in small letters. From and client, who is another when it has logged in or
+// greets by another name, are set where the answer may have been for them.
 type question struct {
 	to, from mail.Path
-	client   netip.Addr
+	client   mail.Client // without what changes with each connection
 }
 
 // kept is an answer, and by whom.
@@ -57,7 +56,7 @@ func sure(to mail.Path) question {
 }
 
 // get returns an answer to the recipient that is still good, for this sender and client.
-func (c *cache) get(to, from mail.Path, client netip.Addr) (kept, bool) {
+func (c *cache) get(to, from mail.Path, client mail.Client) (kept, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	q := sure(to)
@@ -93,7 +92,7 @@ func (c *cache) add(q question, k kept) {
 
 // learn takes note of an answer. One that cannot be kept ends what was kept before, unless it
 // is no news of the recipient at all.
-func (c *cache) learn(to, from mail.Path, client netip.Addr, r reply.Reply, remote string) {
+func (c *cache) learn(to, from mail.Path, client mail.Client, r reply.Reply, remote string) {
 	if speaksOfUs(r.Code) {
 		return
 	}
@@ -139,8 +138,8 @@ func keeps(r reply.Reply) (keep, depends bool) {
 }
 
 // names reports whether a reply has the sender's address in it, or the client's.
-func names(r reply.Reply, from mail.Path, client netip.Addr) bool {
-	text := strings.ToLower(r.Text())
+func names(r reply.Reply, from mail.Path, client mail.Client) bool {
+	text, addr := strings.ToLower(r.Text()), client.Remote.Addr()
 	return !from.IsNull() && strings.Contains(text, strings.ToLower(from.String())) ||
-		client.IsValid() && strings.Contains(text, client.Unmap().String())
+		addr.IsValid() && strings.Contains(text, addr.Unmap().String())
 }

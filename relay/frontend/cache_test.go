@@ -21,7 +21,11 @@ func bare(code int) reply.Reply { return reply.New(code, reply.None, "says hop")
 // Only what is said of the address itself is told to others.
 func TestWhatIsKept(t *testing.T) {
 	to, bob, ann := mail.Path{Local: "x", Domain: "Example.ORG"}, mail.Path{Local: "bob", Domain: "example.net"}, mail.Path{Local: "ann", Domain: "example.net"}
-	at, elsewhere := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	from := func(ip string) mail.Client {
+		return mail.Client{Remote: netip.AddrPortFrom(netip.MustParseAddr(ip), 0), Hello: "client.example.net"}
+	}
+	at, elsewhere, loggedIn, renamed := from("192.0.2.1"), from("192.0.2.2"), from("192.0.2.1"), from("192.0.2.1")
+	loggedIn.User, renamed.Hello = "bob", "other.example.net"
 	const (
 		nobody = iota
 		same   // sender and client
@@ -66,9 +70,9 @@ func TestWhatIsKept(t *testing.T) {
 		to := mail.Path{Local: "x", Domain: "example.org"}
 		for _, q := range []struct {
 			from   mail.Path
-			client netip.Addr
+			client mail.Client
 			least  int
-		}{{bob, at, same}, {ann, at, all}, {bob, elsewhere, all}} {
+		}{{bob, at, same}, {ann, at, all}, {bob, elsewhere, all}, {bob, loggedIn, all}, {bob, renamed, all}} {
 			k, ok := c.get(to, q.from, q.client)
 			if want := tt.kept >= q.least; ok != want || ok && k.reply.String() != tt.answer.String() {
 				t.Errorf("%s, asked for %v at %v: kept %v, want %v", tt.answer, q.from, q.client, ok, want)
@@ -81,7 +85,7 @@ func TestWhatIsKept(t *testing.T) {
 }
 
 func TestNewAnswerTakesThePlaceOfTheOld(t *testing.T) {
-	to, from, at := mail.Path{Local: "x", Domain: "example.org"}, mail.Path{}, netip.Addr{}
+	to, from, at := mail.Path{Local: "x", Domain: "example.org"}, mail.Path{}, mail.Client{}
 	for _, tt := range []struct {
 		then reply.Reply
 		want string // of what is kept at last; "": nothing
@@ -105,16 +109,16 @@ func TestAnswersAreForgottenInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCache(time.Minute, 4)
 		to := mail.Path{Local: "x", Domain: "example.org"}
-		c.learn(to, mail.Path{}, netip.Addr{}, code(250, 1, 5), "hop")
+		c.learn(to, mail.Path{}, mail.Client{}, code(250, 1, 5), "hop")
 		time.Sleep(time.Minute - 1)
 		for i := range 3 { // it moves to the young ones, and grows no younger by that
-			c.learn(mail.Path{Local: fmt.Sprint(i), Domain: "example.org"}, mail.Path{}, netip.Addr{}, code(250, 1, 5), "hop")
+			c.learn(mail.Path{Local: fmt.Sprint(i), Domain: "example.org"}, mail.Path{}, mail.Client{}, code(250, 1, 5), "hop")
 		}
-		if _, ok := c.get(to, mail.Path{}, netip.Addr{}); !ok {
+		if _, ok := c.get(to, mail.Path{}, mail.Client{}); !ok {
 			t.Error("forgotten within its time")
 		}
 		time.Sleep(1)
-		if _, ok := c.get(to, mail.Path{}, netip.Addr{}); ok {
+		if _, ok := c.get(to, mail.Path{}, mail.Client{}); ok {
 			t.Error("told after its time")
 		}
 	})
@@ -123,14 +127,14 @@ func TestAnswersAreForgottenInTime(t *testing.T) {
 func TestCacheIsBounded(t *testing.T) {
 	c := newCache(time.Hour, 100)
 	often := mail.Path{Local: "often", Domain: "example.org"}
-	c.learn(often, mail.Path{}, netip.Addr{}, code(250, 1, 5), "hop")
+	c.learn(often, mail.Path{}, mail.Client{}, code(250, 1, 5), "hop")
 	for i := range 10_000 {
-		c.learn(mail.Path{Local: fmt.Sprint(i), Domain: "example.org"}, mail.Path{}, netip.Addr{}, code(550, 1, 1), "hop")
+		c.learn(mail.Path{Local: fmt.Sprint(i), Domain: "example.org"}, mail.Path{}, mail.Client{}, code(550, 1, 1), "hop")
 		if n := len(c.young) + len(c.old); n > 100 {
 			t.Fatalf("%d answers are kept, want at most 100", n)
 		}
 		if i%20 == 0 {
-			if _, ok := c.get(often, mail.Path{}, netip.Addr{}); !ok {
+			if _, ok := c.get(often, mail.Path{}, mail.Client{}); !ok {
 				t.Fatalf("what is asked for often is forgotten after %d others", i)
 			}
 		}
@@ -170,6 +174,19 @@ func TestNoIsToldWithoutAsking(t *testing.T) {
 	h.hop.log = nil
 	h.wantReply(h.once("nobody@EXAMPLE.org"), 550, "5.1.1 no such user (id S1-2)")
 	h.wantHop()
+}
+
+// "550 relaying denied" may be said of the client, who may have mended it since.
+func TestNoOfAClientIsNotToldOfItsLogin(t *testing.T) {
+	h := startCached(t, nil)
+	h.hop.answers["alice@example.org"] = reply.New(550, reply.None, "relaying denied")
+	h.wantReply(h.once("alice@example.org"), 550, "")
+	h.hop.log = nil
+	h.wantReply(h.once("alice@example.org"), 550, "")
+	h.wantHop()
+	h.agents.SetClient(event.Client{Hello: "client.example.net", ESMTP: true, User: "bob"})
+	delete(h.hop.answers, "alice@example.org")
+	h.wantReply(h.once("alice@example.org"), 250, "")
 }
 
 func TestYesIsAskedAgainBeforeAnythingIsSent(t *testing.T) {

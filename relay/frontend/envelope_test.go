@@ -12,30 +12,35 @@ import (
 	"example.org/relay/relay/reply"
 )
 
-// unreachable is a next hop that answers nobody.
-type unreachable struct{ NextHop }
+// unreachable is a next hop that answers nobody, or has no connection to spare.
+type unreachable struct {
+	NextHop
+	why reply.Enhanced
+}
 
-func (unreachable) Begin(ctx context.Context, _ mail.Client) (Delivery, error) {
+func (u unreachable) Begin(ctx context.Context, _ mail.Client) (Delivery, error) {
 	<-ctx.Done()
-	return nil, &reply.Error{Reply: reply.New(451, reply.Enhanced{Subject: 4, Detail: 1}, "next hop unavailable"), Err: context.Cause(ctx)}
+	return nil, &reply.Error{Reply: reply.New(451, u.why, "next hop unavailable"), Err: context.Cause(ctx)}
 }
 
 func TestATransactionWaitsOnceForANextHopThatDoesNotAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := start(t, Live, nil)
-		set := *h.f.settings.Load()
-		set.NextHop = unreachable{set.NextHop}
-		h.f.Set(set)
-		begun := time.Now()
-		h.mail("bob@example.net")
-		for range 100 {
-			h.wantReply(h.rcpt("alice@example.org"), 451, "4.4.1")
-		}
-		h.Session.Reset(t.Context())
-		if waited := time.Since(begun); waited != hopPatience {
-			t.Errorf("waited %v, want %v", waited, hopPatience)
-		}
-	})
+	for want, why := range map[string]reply.Enhanced{"4.4.1": {Subject: 4, Detail: 1}, "4.3.2": {Subject: 3, Detail: 2}} {
+		synctest.Test(t, func(t *testing.T) {
+			h := start(t, Live, nil)
+			set := *h.f.settings.Load()
+			set.NextHop = unreachable{set.NextHop, why}
+			h.f.Set(set)
+			begun := time.Now()
+			h.mail("bob@example.net")
+			for range 100 {
+				h.wantReply(h.rcpt("alice@example.org"), 451, want)
+			}
+			h.Session.Reset(t.Context())
+			if waited := time.Since(begun); waited != hopPatience {
+				t.Errorf("%s: waited %v, want %v", want, waited, hopPatience)
+			}
+		})
+	}
 }
 
 var noSuchUser = reply.New(550, reply.Enhanced{Subject: 1, Detail: 1}, "no such user")

@@ -3,6 +3,7 @@ package frontend
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func (s *Session) recall(since uint32) (told reply.Reply, known bool, err error)
 			continue
 		}
 		asked++
-		k, ok := tx.set.cache.get(r.Path, tx.env.From, s.agents.State.Connection.Remote.Addr())
+		k, ok := tx.set.cache.get(r.Path, tx.env.From, s.asker())
 		if !ok {
 			continue
 		}
@@ -81,7 +82,7 @@ func (s *Session) recall(since uint32) (told reply.Reply, known bool, err error)
 // learn has an answer to a recipient kept, in live mode.
 func (s *Session) learn(r mail.Recipient, answer reply.Reply) {
 	if tx := &s.tx; tx.live && tx.set.cache != nil {
-		tx.set.cache.learn(r.Path, tx.env.From, s.agents.State.Connection.Remote.Addr(), answer, tx.remote)
+		tx.set.cache.learn(r.Path, tx.env.From, s.asker(), answer, tx.remote)
 	}
 }
 
@@ -144,10 +145,11 @@ func (s *Session) askAll(ctx context.Context, since uint32) (reply.Reply, error)
 	return tx.accepts(last), nil
 }
 
-// unavailable reports that the next hop did not answer, rather than that a connection broke.
+// unavailable reports that the next hop did not answer, or had no connection to spare (451 4.3.2),
+// rather than that a connection broke.
 func unavailable(err error) bool {
 	var e *reply.Error
-	return errors.As(err, &e) && e.Reply.Enhanced == (reply.Enhanced{Subject: 4, Detail: 1})
+	return errors.As(err, &e) && (e.Reply.Enhanced == reply.Enhanced{Subject: 4, Detail: 1} || e.Reply.Enhanced == reply.Enhanced{Subject: 3, Detail: 2})
 }
 
 // sendEnvelope has a connection take the whole envelope: the one that is held, after RSET
@@ -180,6 +182,13 @@ func (s *Session) sendEnvelope(ctx context.Context, data bool) (Answers, error) 
 func (s *Session) client() mail.Client {
 	conn, c := s.agents.State.Connection, &s.agents.State.Client
 	return mail.Client{Remote: conn.Remote, Local: conn.Local, Host: conn.RemoteHost, Hello: c.Hello, ESMTP: c.ESMTP, User: c.User}
+}
+
+// asker is the client without what changes with each of its connections.
+func (s *Session) asker() mail.Client {
+	c := s.client()
+	c.Remote, c.Local = netip.AddrPortFrom(c.Remote.Addr(), 0), netip.AddrPort{}
+	return c
 }
 
 // open brings the next hop to its 354 for the final envelope. If it refuses any recipient
