@@ -84,6 +84,9 @@ func (s *Session) ESMTP() bool { return s.client.GetEsmtp() }
 // AuthUser returns who the client has authenticated as; empty if it has not.
 func (s *Session) AuthUser() string { return s.client.GetAuthUser() }
 
+// AuthMechanism returns how it has, as "SCRAM-SHA-256"; empty if it has not.
+func (s *Session) AuthMechanism() string { return s.client.GetAuthMechanism() }
+
 // TLS returns the state of TLS, and whether there is any.
 func (s *Session) TLS() (TLS, bool) {
 	c := s.client

@@ -27,6 +27,10 @@ type Conn struct {
 	off              map[agentv1.EventType]bool // skipped by the agent
 	detached, closed bool
 
+	// What the client has said of itself.
+	domain, user, mechanism string
+	esmtp                   bool
+
 	// What changed since the agent saw it; nil: nothing.
 	connection *agentv1.ConnectionInfo
 	client     *agentv1.ClientState
@@ -87,8 +91,41 @@ func (c *Conn) Helo(domain string) Verdict {
 
 func (c *Conn) hello(kind agentv1.EventType, domain string) Verdict {
 	c.h.t.Helper()
-	c.client = &agentv1.ClientState{Hello: domain, Esmtp: kind == agentv1.EventType_EVENT_TYPE_EHLO_COMMAND}
+	c.domain, c.esmtp = domain, kind == agentv1.EventType_EVENT_TYPE_EHLO_COMMAND
+	c.showClient()
 	return c.event(&agentv1.Event{Type: kind, Detail: &agentv1.Event_Command{Command: &agentv1.CommandDetail{Argument: domain}}})
+}
+
+// Auth is the client's AUTH, before the exchange.
+func (c *Conn) Auth(mechanism string) Verdict {
+	c.h.t.Helper()
+	return c.auth(agentv1.EventType_EVENT_TYPE_AUTH_COMMAND, &agentv1.AuthDetail{Mechanism: mechanism})
+}
+
+// EndOfAuthentication is the end of the exchange. The client has logged in from then on if it has
+// succeeded and the agent does not refuse it.
+func (c *Conn) EndOfAuthentication(mechanism, user string, success bool) Verdict {
+	c.h.t.Helper()
+	v := c.auth(agentv1.EventType_EVENT_TYPE_END_OF_AUTHENTICATION, &agentv1.AuthDetail{Mechanism: mechanism, User: user, Success: success})
+	switch v.Action {
+	case "reject", "tempfail", "disconnect":
+		success = false
+	}
+	if success {
+		c.user, c.mechanism = user, mechanism
+		c.showClient()
+	}
+	return v
+}
+
+// showClient attaches what is known of the client to the next event.
+func (c *Conn) showClient() {
+	c.client = &agentv1.ClientState{Hello: c.domain, Esmtp: c.esmtp, AuthUser: c.user, AuthMechanism: c.mechanism}
+}
+
+func (c *Conn) auth(kind agentv1.EventType, detail *agentv1.AuthDetail) Verdict {
+	c.h.t.Helper()
+	return c.event(&agentv1.Event{Type: kind, Detail: &agentv1.Event_Auth{Auth: detail}})
 }
 
 // Rset is the client's RSET: the message is given up.
