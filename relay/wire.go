@@ -78,13 +78,15 @@ func (e exchange) Next(ctx context.Context, response []byte) ([]byte, bool, erro
 	return challenge, done, err
 }
 
-// nobody is an exchange that fails.
+// nobody is an exchange that cannot be had.
 type nobody struct{}
+
+var errNoUsers = errors.New("there is no users file now")
 
 func (nobody) User() string { return "" }
 
 func (nobody) Next(context.Context, []byte) ([]byte, bool, error) {
-	return nil, false, smtpserver.ErrCredentials
+	return nil, false, errNoUsers
 }
 
 // agent is an agent process as the pipeline's Agent.

@@ -273,10 +273,25 @@ func (g *gate) askAuth(k event.Kind, a *event.Authentication) error {
 	return g.agents.Fire(g.ctx, event.Event{Kind: k, Auth: a}).Refusal()
 }
 
-// authFirst says what a client must do before MAIL.
-func (g *gate) authFirst() string {
-	if g.client.TLS == nil {
-		return "authentication required, STARTTLS first"
+// authFirst refuses MAIL of who must log in and has not: 530 (RFC 4954 §6), but while nobody can log in, for want
+// of a certificate or of users, that is no fault of the client's.
+func (g *gate) authFirst() error {
+	text := "authentication required"
+	switch {
+	case g.client.TLS == nil && g.s.cfg.TLSMode == StartTLS && g.s.cfg.TLS() == nil:
+		return nobodyCanLogIn(errNoCertificate)
+	case g.client.TLS == nil:
+		text += ", STARTTLS first"
+	case !g.mayAuth():
+		return nobodyCanLogIn(errNoUsers)
 	}
-	return "authentication required"
+	return reply.Refuse(reply.New(530, reply.Enhanced{Subject: 7}, text))
+}
+
+var errNoUsers = errors.New("there are no users now")
+
+func nobodyCanLogIn(why error) error {
+	return &reply.Error{
+		Reply: reply.New(451, reply.Enhanced{Subject: 7}, "authentication required, and not available now, try again later"), Op: "MAIL", Err: why,
+	}
 }

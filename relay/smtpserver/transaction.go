@@ -25,7 +25,7 @@ func (g *gate) mail(c *command) {
 		return
 	case g.s.cfg.AuthRequired && g.client.User == "":
 		g.refused = true
-		g.answer(c, reply.Reply{}, reply.Refuse(reply.New(530, reply.Enhanced{Subject: 7}, g.authFirst()))) // RFC 4954 §6
+		g.answer(c, reply.Reply{}, g.authFirst())
 		return
 	}
 	err := parsePathCommand(c, "FROM:", g.offered.SMTPUTF8)
