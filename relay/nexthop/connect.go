@@ -40,6 +40,9 @@ func (h *Hop) open(ctx context.Context, a *address, policy TLSPolicy) (*conn, er
 		c, err := h.openSocket(within, a, s, policy, login)
 		cancel()
 		if err == nil {
+			if len(sockets) > 1 {
+				h.noteGood(a, s)
+			}
 			return c, nil
 		}
 		if len(sockets) > 1 {

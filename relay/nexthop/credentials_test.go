@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,6 +208,50 @@ func TestEveryAddressOfANameIsTried(t *testing.T) {
 			t.Errorf("Remote = %s, dialled %v", tx.Remote(), n.dialled)
 		}
 		tx.Abort()
+	})
+}
+
+// Where no way leads to one of the addresses of a name, as it is with IPv6 in many a place, every try
+// of it makes a client wait.
+func TestSilentAddressOfANameIsTriedLessAndLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent, tries := "[2001:db8::1]:25", 0
+		cfg := Config{Addresses: []string{addressA}, MaxIdle: -1, Resolve: func(context.Context, string) ([]string, error) {
+			return []string{"2001:db8::1", "192.0.2.1"}, nil
+		}}
+		good := func(p *peer) { p.greet(); p.end() }
+		h, n := hopWith(t, cfg, map[string][]script{silent: {good}, "192.0.2.1:25": many(60, good)})
+		up := false
+		h.cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address == silent && !up {
+				tries++
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return n.dial(ctx, network, address)
+		}
+		connect := func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			tx, err := h.Begin(ctx, mail.Client{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tx.Abort()
+		}
+		for range 60 {
+			connect()
+			time.Sleep(time.Minute)
+		}
+		if tries < 2 || tries > 10 {
+			t.Errorf("%d of 60 connections waited for the silent address, want some and less and less", tries)
+		}
+		up = true
+		time.Sleep(10 * time.Minute)
+		connect() // it is the first again
+		if last := n.dialled[len(n.dialled)-1]; last != silent {
+			t.Errorf("dialled %s, want %s", last, silent)
+		}
 	})
 }
 

@@ -86,6 +86,10 @@ func (l *logins) admit(ctx context.Context, secret string) (*attempt, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if a.mark == l.good { // found out meanwhile
+		a.end()
+		return a, nil
+	}
 	if a.mark == l.bad && time.Now().Before(l.until) {
 		a.end()
 		return nil, fmt.Errorf("%w: not tried again before %s, or until the file of the secret has another: %w",

@@ -329,6 +329,31 @@ func TestUnknownSecretIsTriedByOneAtATime(t *testing.T) {
 	})
 }
 
+// Those who waited for what becomes of a new secret go on together once it is known to be good.
+func TestSecretThatWasFoundGoodKeepsNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := logins{turn: make(chan struct{}, 1)}
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				a, err := l.admit(t.Context(), "right")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer a.end()
+				time.Sleep(time.Second)
+				a.note(nil)
+			})
+		}
+		wg.Wait()
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("20 logins took %v, want one second for the first and one for all others", took)
+		}
+	})
+}
+
 // RFC 4954 §5.
 func TestMailAuthIsPassedOnlyToWhereWeHaveLoggedIn(t *testing.T) {
 	env := envelopeFor(t, "b@example.org")

@@ -54,7 +54,7 @@ type address struct {
 	ext      mail.Extensions
 	badUntil time.Time // tried after the others until then
 	backoff  time.Duration
-	bad      map[socket]time.Time // those behind a name that failed, tried last until then
+	bad      map[socket]badSocket // those behind a name that failed
 }
 
 var errNoAddresses = errors.New("no addresses")

@@ -15,8 +15,19 @@ type socket struct{ network, address string }
 // unixPrefix marks an address that is a socket in the file system, as LMTP servers have.
 const unixPrefix = "unix:"
 
-// badSocketFor is how long a socket that failed is tried after the others of the same name.
-const badSocketFor = 30 * time.Second
+// A socket that failed is tried after the others of the same name for this long, growing from the
+// first to the second: one to which no way leads, as with IPv6 in many a place, is silent, and each
+// try of it makes a client wait.
+const (
+	minSocketPause = 30 * time.Second
+	maxSocketPause = 10 * time.Minute
+)
+
+// badSocket is one that failed.
+type badSocket struct {
+	until time.Time
+	pause time.Duration // that ended, or ends, then
+}
 
 // sockets are those behind an address, in the resolver's order, but with those that failed lately at
 // the end.
@@ -49,29 +60,41 @@ func (h *Hop) sockets(ctx context.Context, a *address) ([]socket, error) {
 func (h *Hop) lastBad(a *address, all []socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for s, until := range a.bad {
-		if time.Now().After(until) {
+	now := time.Now()
+	for s, b := range a.bad {
+		if now.Sub(b.until) > maxSocketPause { // the name does not stand for it any more
 			delete(a.bad, s)
 		}
 	}
-	slices.SortStableFunc(all, func(x, y socket) int { return a.isBad(x) - a.isBad(y) })
-}
-
-func (a *address) isBad(s socket) int {
-	if _, bad := a.bad[s]; bad {
-		return 1
+	late := func(s socket) int {
+		if now.Before(a.bad[s].until) {
+			return 1
+		}
+		return 0
 	}
-	return 0
+	slices.SortStableFunc(all, func(x, y socket) int { return late(x) - late(y) })
 }
 
 // noteBad notes that a socket of several failed.
 func (h *Hop) noteBad(a *address, s socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if a.bad == nil {
-		a.bad = map[socket]time.Time{}
+	b, now := a.bad[s], time.Now()
+	if now.Before(b.until) {
+		return // one of many that failed at the same time
 	}
-	a.bad[s] = time.Now().Add(badSocketFor)
+	if a.bad == nil {
+		a.bad = map[socket]badSocket{}
+	}
+	pause := min(max(2*b.pause, minSocketPause), maxSocketPause)
+	a.bad[s] = badSocket{now.Add(pause), pause}
+}
+
+// noteGood notes that a socket of several is well.
+func (h *Hop) noteGood(a *address, s socket) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(a.bad, s)
 }
 
 // share leaves the first of so many tries its part of the time that there is.
