@@ -110,14 +110,14 @@ func TestAnswersAreForgottenInTime(t *testing.T) {
 		c := newCache(time.Minute, 4)
 		to := mail.Path{Local: "x", Domain: "example.org"}
 		c.learn(to, mail.Path{}, mail.Client{}, code(250, 1, 5), "hop")
-		time.Sleep(time.Minute - 1)
+		time.Sleep(time.Minute - time.Nanosecond)
 		for i := range 3 { // it moves to the young ones, and grows no younger by that
 			c.learn(mail.Path{Local: fmt.Sprint(i), Domain: "example.org"}, mail.Path{}, mail.Client{}, code(250, 1, 5), "hop")
 		}
 		if _, ok := c.get(to, mail.Path{}, mail.Client{}); !ok {
 			t.Error("forgotten within its time")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if _, ok := c.get(to, mail.Path{}, mail.Client{}); ok {
 			t.Error("told after its time")
 		}
