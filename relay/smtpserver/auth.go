@@ -253,9 +253,11 @@ func (g *gate) authRefusal(a *attempt, err error) error {
 }
 
 // user is the name, fit to be told.
-func (a *attempt) user() string {
+func (a *attempt) user() string { return shown(a.exchange.User()) }
+
+// shown is a name that a client gave, fit for the log: no client may fill it by one line.
+func shown(name string) string {
 	const longest = 255
-	name := a.exchange.User()
 	if len(name) > longest {
 		name = name[:longest]
 	}

@@ -151,10 +151,10 @@ func (g *gate) logTLS() []slog.Attr {
 		slog.String("tls_version", tls.VersionName(s.Version)), slog.String("tls_cipher", tls.CipherSuiteName(s.CipherSuite)),
 	}
 	if s.ServerName != "" {
-		attrs = append(attrs, slog.String("tls_name", scrub(s.ServerName, true)))
+		attrs = append(attrs, slog.String("tls_name", shown(s.ServerName)))
 	}
 	if len(s.PeerCertificates) > 0 {
-		attrs = append(attrs, slog.String("client_certificate", scrub(s.PeerCertificates[0].Subject.String(), true)),
+		attrs = append(attrs, slog.String("client_certificate", shown(s.PeerCertificates[0].Subject.String())),
 			slog.Bool("client_certificate_verified", len(s.VerifiedChains) > 0))
 	}
 	return attrs

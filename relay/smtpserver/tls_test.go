@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.org/relay/relay/event"
@@ -92,6 +93,23 @@ func TestAClientIsAskedForItsCertificateAndNeverRefusedForIt(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A client may write 60 KB of its own into a handshake. None of it but a name's worth is in the log.
+func TestNamesOfTLSAreShortInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &lockedBuffer{}
+		p := newPlayer(t)
+		p.cfg.TLSMode, p.cfg.Log = Implicit, slog.New(slog.NewTextHandler(log, nil))
+		p.start()
+		c := tls.Client(p.conn, &tls.Config{InsecureSkipVerify: true, ServerName: strings.Repeat("x", 50_000)})
+		talk(t, c, "", "220 ")
+		talk(t, c, "QUIT", "221 ")
+		p.stop()
+		if n := len(log.String()); n > 2_000 {
+			t.Errorf("the log has %d octets", n)
+		}
+	})
 }
 
 // talk says a line, unless it is empty, and reads a whole reply.
