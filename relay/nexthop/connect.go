@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 
 	"example.org/relay/relay/reply"
 )
@@ -145,7 +146,17 @@ func (h *Hop) greet(c *conn, policy TLSPolicy) error {
 		return err
 	}
 	// RFC 3207 §4.2: what was said before counts no more.
-	return h.hello(c)
+	return lateAlert(h.hello(c))
+}
+
+// lateAlert makes a failed handshake of what TLS 1.3 lets a server say only behind the client's end of
+// it: that it does not like the client's certificate, or that there is none.
+func lateAlert(err error) error {
+	var e *net.OpError
+	if errors.As(err, &e) && e.Op == "remote error" { // crypto/tls has no other name for it
+		return fmt.Errorf("%w: %w", errHandshake, err)
+	}
+	return err
 }
 
 // startTLS puts TLS over the connection. What the server, or somebody between, sent in clear

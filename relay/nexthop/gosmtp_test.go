@@ -300,6 +300,9 @@ func TestHandshakeThatFailsIsRetriedInClearWhereOpportunistic(t *testing.T) {
 		p.greet("STARTTLS")
 		p.end()
 	}
+	asks, _ := certificate(t)
+	asks.ClientAuth = tls.RequireAnyClientCert
+	wantsOurs := func(p *peer) { p.secured(asks) } // TLS 1.3: the client hears of it behind its handshake
 	for _, test := range []struct {
 		name   string
 		policy TLSPolicy
@@ -309,6 +312,8 @@ func TestHandshakeThatFailsIsRetriedInClearWhereOpportunistic(t *testing.T) {
 	}{
 		{"opportunistic, broken", OpportunisticTLS, []script{broken, clear}, true, 2},
 		{"opportunistic, refused", OpportunisticTLS, []script{refuses}, true, 1},
+		{"opportunistic, certificate required", OpportunisticTLS, []script{wantsOurs, clear}, true, 2},
+		{"required, certificate required", RequiredTLS, []script{wantsOurs, clear}, false, 1},
 		{"required, broken", RequiredTLS, []script{broken, clear}, false, 1},
 		{"required, refused", RequiredTLS, []script{refuses, clear}, false, 1},
 	} {
