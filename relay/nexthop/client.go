@@ -212,13 +212,16 @@ func (h *Hop) helloAs(c *conn, name string) error {
 	return nil
 }
 
-// forwardParts splits the attributes in two where one command would be too long; else rest is 0.
+// forwardParts splits the attributes in two where one command would be too long; else rest is 0. The
+// address is among the rest: from it on a server that is told by XCLIENT asks what that address may.
+// So are those that Postfix forgets with another XCLIENT that does not have them: PROTO, HELO, LOGIN.
 func forwardParts(command string, client *mail.Client, id string, all attributes) (first, rest attributes) {
 	var b [maxForwardLine]byte
 	if len(appendForward(b[:0], command, client, id, all)) <= maxForwardLine-len("\r\n") {
 		return all, 0
 	}
-	return all & (attrName | attrAddr | attrPort), all &^ (attrName | attrAddr | attrPort)
+	const early = attrName | attrPort | attrDestAddr | attrDestPort
+	return all & early, all &^ early
 }
 
 // appendForward appends the command with these attributes, without CRLF.

@@ -93,8 +93,8 @@ func TestXForwardInTwoWhereOneIsTooLong(t *testing.T) {
 	long.Host, long.Hello = strings.Repeat("n.", 120)+"example", strings.Repeat("h", 255)
 	h, _ := forwarder(t, XForward, func(p *peer) {
 		p.greet("PIPELINING", allXForward)
-		p.answer("XFORWARD NAME="+long.Host+" ADDR=192.0.2.1 PORT=4711", "250 ok")
-		p.answer("XFORWARD PROTO=ESMTP HELO="+long.Hello+" IDENT=M1 SOURCE=REMOTE", "250 ok")
+		p.answer("XFORWARD NAME="+long.Host+" PORT=4711", "250 ok")
+		p.answer("XFORWARD ADDR=192.0.2.1 PROTO=ESMTP HELO="+long.Hello+" IDENT=M1 SOURCE=REMOTE", "250 ok")
 		p.message()
 		p.answer("XFORWARD NAME=[UNAVAILABLE] ADDR=192.0.2.1 PORT=4711 PROTO=ESMTP HELO=[UNAVAILABLE] IDENT=M1 SOURCE=REMOTE", "250 ok")
 		p.message()
@@ -102,6 +102,22 @@ func TestXForwardInTwoWhereOneIsTooLong(t *testing.T) {
 	})
 	sendFrom(t, h, long)
 	long.Host, long.Hello = "not a host", strings.Repeat("+", 90)
+	sendFrom(t, h, long)
+	h.Close()
+}
+
+// Postfix goes by the new address as soon as it has one, and takes no more from it. What is not in
+// the last XCLIENT but the name and the ports, it forgets.
+func TestXClientInTwoWhereOneIsTooLong(t *testing.T) {
+	long := ann
+	long.Host, long.Hello, long.User = strings.Repeat("n.", 120)+"example", strings.Repeat("h", 255), "ann"
+	h, _ := forwarder(t, XClient, func(p *peer) {
+		p.greet("PIPELINING", allXClient)
+		p.answer("XCLIENT NAME="+long.Host+" PORT=4711 DESTADDR=192.0.2.25 DESTPORT=25", "220 mx.example.org ESMTP")
+		p.introduced("XCLIENT ADDR=192.0.2.1 PROTO=ESMTP HELO="+long.Hello+" LOGIN=ann", long.Hello, "250-PIPELINING", "250-"+allXClient)
+		p.message()
+		p.wantEnd("QUIT\r\n")
+	})
 	sendFrom(t, h, long)
 	h.Close()
 }
