@@ -337,3 +337,32 @@ func writePair(t *testing.T, dir string) {
 		}
 	}
 }
+
+// What the sending side would refuse at each login, check-config refuses before.
+func TestPasswordFileThatIsNoneIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	for name, tt := range map[string]struct{ content, problem string }{
+		"good":     {"secret\r\nmore\n", ""},
+		"empty":    {"\n", "is empty"},
+		"nul":      {"sec\x00ret\n", "is not text"},
+		"not utf8": {"sec\xffret\n", "is not text"},
+		"large":    {"secret\n" + strings.Repeat("x", 64<<10), "is larger than 65536 octets"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(filepath.Join(dir, "password"), []byte(tt.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := config.Parse(filepath.Join(dir, "config.toml"), []byte(small+`
+				[next_hop.other]
+				addresses = ["127.0.0.1:1026"]
+				tls = "required"
+				[next_hop.other.auth]
+				username = "relay"
+				password_file = "password"
+			`))
+			if tt.problem == "" && err != nil || tt.problem != "" && (err == nil || !strings.Contains(err.Error(), tt.problem)) {
+				t.Errorf("Parse = %v, want %q", err, tt.problem)
+			}
+		})
+	}
+}

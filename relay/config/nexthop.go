@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"example.org/relay/relay/mail"
 )
@@ -134,10 +135,19 @@ func (r *rules) password(key, name string) {
 		r.add(key, "%v", err)
 		return
 	}
-	if first, _, _ := bytes.Cut(content, []byte("\n")); len(bytes.TrimRight(first, "\r")) == 0 {
+	first, _, _ := bytes.Cut(content, []byte("\n"))
+	switch first = bytes.TrimRight(first, "\r"); {
+	case len(first) == 0:
 		r.add(key, "%s: the first line, which is the password, is empty", name)
+	case len(content) > maxPasswordFile:
+		r.add(key, "%s: is larger than %d octets", name, maxPasswordFile)
+	case bytes.ContainsAny(first, "\x00\x01") || !utf8.Valid(first):
+		r.add(key, "%s: the first line, which is the password, is not text", name)
 	}
 }
+
+// maxPasswordFile is what the sending side reads of such a file.
+const maxPasswordFile = 64 << 10
 
 func isASCII(s string) bool {
 	return strings.IndexFunc(s, func(c rune) bool { return c > '~' }) < 0
