@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"example.org/relay/relay/agents"
@@ -235,9 +236,13 @@ func (r *Relay) listen() error {
 	r.checkConnections(r.cfg)
 	for i, l := range opened {
 		l.serve(r.server(r.cfg, r.cfg.FrontEnd.Listeners[i]))
-		r.log.Info("listening", "service", "FrontEnd", "address", l.Addr().String(), "tls", string(r.cfg.FrontEnd.Listeners[i].TLS))
+		r.logListening(l, r.cfg.FrontEnd.Listeners[i])
 	}
 	return nil
+}
+
+func (r *Relay) logListening(l *listener, as config.Listener) {
+	r.log.Info("listening", "service", "FrontEnd", "address", l.Addr().String(), "tls", as.TLS)
 }
 
 // checkConnections says where more connections are allowed than there can be.
@@ -258,6 +263,9 @@ func openListeners(wanted []config.Listener, old []*listener, log *slog.Logger) 
 		if l == nil {
 			var err error
 			if l, err = listen(w.Address, log); err != nil {
+				if own := overlapping(old, w.Address); own != "" && errors.Is(err, syscall.EADDRINUSE) {
+					err = fmt.Errorf("%w: by this relay, as %s; changing one into the other takes a restart", err, own)
+				}
 				closeFresh(all, old)
 				return nil, err
 			}
@@ -274,6 +282,17 @@ func closeFresh(opened, old []*listener) {
 			l.Listener.Close()
 		}
 	}
+}
+
+// overlapping returns the address of a listener on the same port, or "".
+func overlapping(old []*listener, address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	for _, l := range old {
+		if _, p, _ := net.SplitHostPort(l.address); p == port {
+			return l.address
+		}
+	}
+	return ""
 }
 
 func find(all []*listener, address string) *listener {

@@ -83,6 +83,9 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 	r.cfg, r.listeners = cfg, listeners
 	for i, l := range listeners {
 		l.serve(r.server(cfg, cfg.FrontEnd.Listeners[i]))
+		if find(old, l.address) == nil {
+			r.logListening(l, cfg.FrontEnd.Listeners[i])
+		}
 	}
 	if oldHop != r.hop {
 		oldHop.Close() // idle connections; those lent out are closed when they come back
@@ -90,6 +93,7 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 	}
 	for _, l := range old {
 		if find(listeners, l.address) == nil {
+			r.log.Info("listens no more", "service", "FrontEnd", "address", l.Addr().String())
 			go r.retire(l)
 		}
 	}

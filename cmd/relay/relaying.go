@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"example.org/relay/relay/config"
@@ -29,8 +30,13 @@ func relaying(cfg *config.Config) []service {
 	for _, l := range f.Listeners {
 		all = append(all, service{fmt.Sprintf("FrontEnd listens on %s (TLS %s):", l.Address, l.TLS), rights(l, cfg.Domains().Names())})
 	}
+	if certificates := len(cfg.TLSPairs) > 0 || cfg.ACME != nil; certificates && !slices.ContainsFunc(f.Listeners, hasTLS) {
+		all = append(all, service{title: `WARNING: there are certificates, and no listener has TLS: each has tls = "none"`})
+	}
 	return all
 }
+
+func hasTLS(l config.Listener) bool { return l.TLS != "none" }
 
 // sentences are the same for programs, each line complete in itself.
 func sentences(all []service) []string {

@@ -2,11 +2,13 @@ package config
 
 import (
 	"crypto/tls"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"example.org/relay/relay/mail"
 )
@@ -29,7 +31,20 @@ func (r *rules) check() {
 	r.limits("limits", r.c.Limits)
 }
 
+// patience is how long clients wait for the greeting and for the replies to most commands
+// (RFC 5321 §4.5.3.2.1 to §4.5.3.2.3).
+const patience = 5 * time.Minute
+
 func (r *rules) limits(at string, l Limits) {
+	general := r.c.Limits
+	for _, wait := range []struct {
+		key        string
+		d, general time.Duration
+	}{{"tarpit", l.Tarpit, general.Tarpit}, {"greeting_delay", l.GreetingDelay, general.GreetingDelay}} {
+		if wait.d >= patience && (at == "limits" || wait.d != wait.general) {
+			r.add(at+"."+wait.key, "must be less than 5m, as clients wait no longer (RFC 5321 §4.5.3.2), got %q", wait.d)
+		}
+	}
 	if l.HeaderSize > l.MessageSize && !r.has(at+".header_size") && !r.has(at+".message_size") {
 		r.add(at+".header_size", "must not be more than message_size, which is %d octets", l.MessageSize)
 	}
@@ -159,6 +174,8 @@ func (r *rules) frontEnd(f *FrontEnd) {
 		} else if n.Protocol == "lmtp" {
 			r.add(key, "next hop %s speaks LMTP, which answers for each recipient after the content; "+
 				"the FrontEnd has no queue to keep the recipients that were refused, so LMTP needs [hub] or [edge]", n.Name)
+		} else {
+			r.circle(n, f.Listeners)
 		}
 	}
 	if len(f.Listeners) == 0 && !r.has("frontend") && !r.has("frontend.listener") {
@@ -236,10 +253,53 @@ func (r *rules) listenersOf(service string, all []Listener, seen map[string]stri
 			r.add(key, `must be host:port, as "127.0.0.1:2525", or ":25" for all addresses, got %s`, show(l.Address))
 			continue
 		}
-		if first, twice := seen[l.Address]; twice && !strings.HasSuffix(l.Address, ":0") {
+		if first := taken(seen, l.Address); first != "" {
 			r.add(key, "%s is taken by %s already", l.Address, first)
 			continue
 		}
 		seen[l.Address] = at
+	}
+}
+
+// taken returns the listener that has the address, or one that is in it, or "".
+func taken(seen map[string]string, address string) string {
+	for _, other := range slices.Sorted(maps.Keys(seen)) {
+		if overlap(address, other) {
+			return seen[other]
+		}
+	}
+	return ""
+}
+
+// overlap reports whether there cannot be sockets that listen on both: each is the other, or one
+// is the same port on all addresses.
+func overlap(a, b string) bool {
+	hostA, portA, _ := net.SplitHostPort(a)
+	hostB, portB, _ := net.SplitHostPort(b)
+	return portA == portB && portA != "0" && (strings.EqualFold(hostA, hostB) || allAddresses(hostA) || allAddresses(hostB))
+}
+
+// allAddresses reports a host of a listener that is all addresses of the machine.
+func allAddresses(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+// circle reports a next hop that is the FrontEnd itself.
+func (r *rules) circle(n NextHop, listeners []Listener) {
+	for i, a := range n.Addresses {
+		host, port, err := net.SplitHostPort(a)
+		if err != nil {
+			continue // a path, or reported
+		}
+		ip, _ := netip.ParseAddr(host)
+		here := ip.IsLoopback() || strings.EqualFold(host, "localhost")
+		for j, l := range listeners {
+			listens, on, err := net.SplitHostPort(l.Address)
+			if err == nil && on == port && (strings.EqualFold(listens, host) || here && allAddresses(listens)) {
+				r.add(index(join("next_hop", n.Name)+".addresses", i), "%s is %s itself: mail would go in a circle", a, index("frontend.listener", j))
+				break
+			}
+		}
 	}
 }

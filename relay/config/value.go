@@ -14,8 +14,13 @@ import (
 func duration(in any, zero bool) (time.Duration, error) {
 	s, _ := in.(string)
 	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 || d == 0 && !zero {
+	switch {
+	case err != nil:
 		return 0, fmt.Errorf(`must be a duration with a unit, as "90s", "5m" or "48h", got %s`, show(in))
+	case d < 0:
+		return 0, fmt.Errorf("must not be negative, got %s", show(in))
+	case d == 0 && !zero:
+		return 0, fmt.Errorf("must be more than 0, got %s", show(in))
 	}
 	return d, nil
 }
@@ -28,7 +33,10 @@ func size(in any, zero bool) (int64, error) {
 	digits := strings.TrimRight(s, " BKMGbkmg")
 	n, err := strconv.ParseInt(digits, 10, 64)
 	unit, ok := sizeUnits[strings.ToUpper(strings.TrimSpace(s[len(digits):]))]
-	if err != nil || !ok || n < 0 || n == 0 && !zero || n > math.MaxInt64/unit {
+	switch {
+	case err == nil && ok && n == 0 && !zero:
+		return 0, fmt.Errorf("must be more than 0, got %s", show(in))
+	case err != nil || !ok || n < 0 || n > math.MaxInt64/unit:
 		return 0, fmt.Errorf(`must be a size with a unit, B, KB, MB or GB, as "35MB", got %s`, show(in))
 	}
 	return n * unit, nil

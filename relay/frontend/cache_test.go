@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -174,6 +175,12 @@ func TestNoIsToldWithoutAsking(t *testing.T) {
 	h.hop.log = nil
 	h.wantReply(h.once("nobody@EXAMPLE.org"), 550, "5.1.1 no such user (id S1-2)")
 	h.wantHop()
+	// Whoever has made the mailbox meanwhile finds no such answer in the next hop's log.
+	h.mail("bob@example.net")
+	nobody := mail.Path{Local: "nobody", Domain: "example.org"}
+	if _, err := h.Session.Rcpt(t.Context(), nobody, nil); !errors.Is(err, errRemembered) {
+		t.Errorf("the cause is %v", err)
+	}
 }
 
 // "550 relaying denied" may be said of the client, who may have mended it since.

@@ -72,12 +72,18 @@ func (s *Session) recall(since uint32) (told reply.Reply, known bool, err error)
 		}
 		found++
 		if no := tx.judge(k.reply, k.remote, "RCPT a while ago", taken); no != nil {
+			if no.Err == nil {
+				no.Err = errRemembered
+			}
 			return reply.Reply{}, true, no
 		}
 		told = tx.accepts(k.reply)
 	}
 	return told, found > 0 && found == asked, nil
 }
+
+// errRemembered is for whoever looks in the next hop's log in vain.
+var errRemembered = errors.New("remembered, the next hop was not asked again; see frontend.recipient_cache_ttl")
 
 // learn has an answer to a recipient kept, in live mode.
 func (s *Session) learn(r mail.Recipient, answer reply.Reply) {

@@ -138,7 +138,10 @@ func (h *Hop) login(c *conn, a *attempt) error {
 		return errLoginInClear
 	}
 	mechanism := strings.ToUpper(h.cfg.Auth.Mechanism)
-	if !slices.Contains(c.offers.params("AUTH"), mechanism) {
+	switch offered := c.offers.params("AUTH"); {
+	case len(offered) == 0:
+		return fmt.Errorf("%w: server does not offer AUTH on this connection", errLogin)
+	case !slices.Contains(offered, mechanism):
 		return fmt.Errorf("%w: server does not offer AUTH %s, but %q", errLogin, mechanism, c.offers["AUTH"])
 	}
 	d, secret := dialogue{h: h, c: c}, a.secret

@@ -170,14 +170,19 @@ func TestSecretIsNotSentInClear(t *testing.T) {
 }
 
 func TestMechanismThatIsNotOfferedIsNotTried(t *testing.T) {
-	auth := Auth{Mechanism: "plain", Username: "u", SecretFile: file(t, "secret", "s3cret", 0o600)}
-	h, _, _ := loginHop(t, auth, "AUTH CRAM-MD5", func(p *peer) {
-		if s := p.end(); s != "" {
-			p.t.Errorf("server was told %q", s)
+	for extension, want := range map[string]string{
+		"AUTH CRAM-MD5": `does not offer AUTH PLAIN, but "CRAM-MD5"`,
+		"SIZE":          "does not offer AUTH on this connection",
+	} {
+		auth := Auth{Mechanism: "plain", Username: "u", SecretFile: file(t, "secret", "s3cret", 0o600)}
+		h, _, _ := loginHop(t, auth, extension, func(p *peer) {
+			if s := p.end(); s != "" {
+				p.t.Errorf("server was told %q", s)
+			}
+		})
+		if _, err := h.Begin(t.Context(), mail.Client{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error = %v", err)
 		}
-	})
-	if _, err := h.Begin(t.Context(), mail.Client{}); err == nil || !strings.Contains(err.Error(), `does not offer AUTH PLAIN, but "CRAM-MD5"`) {
-		t.Errorf("error = %v", err)
 	}
 }
 
