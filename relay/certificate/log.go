@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
 	"go.uber.org/zap/zapcore"
 )
@@ -46,7 +47,11 @@ func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	}
 	attrs := []slog.Attr{slog.String("says", e.Message)}
 	for _, key := range slices.Sorted(maps.Keys(all.Fields)) {
-		attrs = append(attrs, slog.Any(key, all.Fields[key]))
+		value := all.Fields[key]
+		if d, ok := value.(time.Duration); ok {
+			value = d.Round(time.Millisecond).String() // JSON would have nanoseconds
+		}
+		attrs = append(attrs, slog.Any(key, value))
 	}
 	c.log.LogAttrs(context.Background(), level(e.Level), "acme", attrs...)
 	return nil
