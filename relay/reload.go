@@ -59,6 +59,9 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 	if !users.Same(r.users.Current()) && !slices.Contains(response.Changed, "auth") {
 		response.Changed = append(response.Changed, "auth")
 	}
+	if certs.Renewed() && !slices.Contains(response.Changed, "tls.pair") {
+		response.Changed = append(response.Changed, "tls.pair")
+	}
 	if cfg.StateDir != r.stateDir {
 		response.NeedsRestart = append(response.NeedsRestart, "state_dir")
 	}

@@ -92,7 +92,7 @@ func (f *file) look(log *slog.Logger) {
 	}
 	if err == nil {
 		f.cert, f.read, f.bad = cert, now, nil
-		log.Info("certificate loaded", "certificate", f.Certificate, "names", names(cert), "expires", day(cert.Leaf.NotAfter))
+		f.logLoaded(log)
 		return
 	}
 	if f.bad == nil || !f.bad.equal(now) {
@@ -104,6 +104,10 @@ func (f *file) look(log *slog.Logger) {
 		log.Error("certificate not loaded, the old one stays in force",
 			"certificate", f.Certificate, "key", f.Key, "expires", day(f.cert.Leaf.NotAfter), "cause", err)
 	}
+}
+
+func (f *file) logLoaded(log *slog.Logger) {
+	log.Info("certificate loaded", "certificate", f.Certificate, "names", names(f.cert), "expires", day(f.cert.Leaf.NotAfter))
 }
 
 // worse says why the certificate must not take the place of the one in force.

@@ -6,12 +6,14 @@
 package certificate
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -209,11 +211,29 @@ func (s *Store) Prepare(settings Settings) (*Change, error) {
 	return c, nil
 }
 
+// Renewed reports whether files that are read already have another certificate in them.
+func (c *Change) Renewed() bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return slices.ContainsFunc(c.files, c.renewed)
+}
+
+func (c *Change) renewed(f *file) bool {
+	return slices.ContainsFunc(c.s.files, func(old *file) bool {
+		return old.Pair == f.Pair && !slices.EqualFunc(old.cert.Certificate, f.cert.Certificate, bytes.Equal)
+	})
+}
+
 // Commit puts the change in force for the handshakes to come.
 func (c *Change) Commit() {
 	s := c.s
 	s.mu.Lock()
 	old := s.authority
+	for _, f := range c.files {
+		if c.renewed(f) {
+			f.logLoaded(s.log)
+		}
+	}
 	s.settings, s.files = c.settings, c.files
 	switch {
 	case c.authority != nil:

@@ -182,6 +182,30 @@ func TestAChangeIsAllOrNothing(t *testing.T) {
 	})
 }
 
+// A reload is what tools that renew certificates call: it said that nothing had changed.
+func TestAChangeKnowsOfFilesThatWereReplaced(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		settings := Settings{Pairs: []Pair{b.pair}}
+		if change, err := b.Prepare(settings); err != nil || change.Renewed() {
+			t.Errorf("nothing was replaced: %v", err)
+		}
+		next := certificateFor(t, ecKey2(), 90*day1, "second.example.org")
+		writeKey(t, b.pair.Key, next)
+		writeCertificate(t, b.pair.Certificate, next)
+		change, err := b.Prepare(settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !change.Renewed() {
+			t.Error("the replaced certificate is not noticed")
+		}
+		change.Commit()
+		wantLog(t, b.log, `level=INFO msg="certificate loaded"…second.example.org`)
+		b.wait(time.Minute)
+		wantLog(t, b.log)
+	})
+}
+
 func TestWithoutACertificateThereIsNoTLS(t *testing.T) {
 	_, logger := newLog()
 	s, err := New(Settings{}, logger)
