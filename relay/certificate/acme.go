@@ -47,7 +47,7 @@ type authority struct {
 func newAuthority(a ACME, log *slog.Logger, stir func()) *authority {
 	m := &authority{ACME: a, log: log}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	zlog := zap.New(core{log: log})
+	zlog := zap.New(core{ctx: m.ctx, log: log})
 	var magic atomic.Pointer[certmagic.Config]
 	m.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return magic.Load(), nil },

@@ -5,36 +5,44 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap/zapcore"
 )
 
 // core takes what the ACME library says into the relay's log, on one kind of line: "acme", with
-// its words as "says". What it merely tells of its doings is for debugging.
+// its words as "says". What it merely tells of its doings is for debugging; so is what its inner
+// client says of a failure, which comes again as the cause of what has failed, and all that comes
+// of giving up when ctx has ended.
 type core struct {
+	ctx    context.Context
 	log    *slog.Logger
 	fields []zapcore.Field
 }
 
-func level(l zapcore.Level) slog.Level {
+func (c core) level(e zapcore.Entry) slog.Level {
 	switch {
-	case l >= zapcore.ErrorLevel:
+	case c.ctx.Err() != nil || strings.HasSuffix(e.LoggerName, ".acme_client"):
+		return slog.LevelDebug
+	case e.Level >= zapcore.ErrorLevel:
 		return slog.LevelError
-	case l == zapcore.WarnLevel:
+	case e.Level == zapcore.WarnLevel:
 		return slog.LevelWarn
 	}
 	return slog.LevelDebug
 }
 
-func (c core) Enabled(l zapcore.Level) bool { return c.log.Enabled(context.Background(), level(l)) }
+func (c core) Enabled(l zapcore.Level) bool {
+	return l >= zapcore.WarnLevel || c.log.Enabled(c.ctx, slog.LevelDebug)
+}
 
 func (c core) With(fields []zapcore.Field) zapcore.Core {
-	return core{c.log, slices.Concat(c.fields, fields)}
+	return core{c.ctx, c.log, slices.Concat(c.fields, fields)}
 }
 
 func (c core) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
+	if c.Enabled(e.Level) && c.log.Enabled(c.ctx, c.level(e)) {
 		return to.AddCore(e, c)
 	}
 	return to
@@ -53,7 +61,7 @@ func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		}
 		attrs = append(attrs, slog.Any(key, value))
 	}
-	c.log.LogAttrs(context.Background(), level(e.Level), "acme", attrs...)
+	c.log.LogAttrs(c.ctx, c.level(e), "acme", attrs...)
 	return nil
 }
 
