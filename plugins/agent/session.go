@@ -33,8 +33,8 @@ type TLS struct {
 	Version         string
 	Cipher          string
 	ServerName      string // SNI
-	PeerCertificate []byte // DER; empty where the client sent none
-	PeerVerified    bool
+	PeerCertificate []byte // DER; empty where the client sent none, or was not asked for one
+	PeerVerified    bool   // the relay's system trusts who issued it; whose it is, is another matter
 }
 
 // ID returns the session's id, as in the relay's log.
@@ -95,6 +95,9 @@ func (s *Session) TLS() (TLS, bool) {
 		PeerCertificate: c.GetTlsPeerCertificate(), PeerVerified: c.GetTlsPeerVerified(),
 	}, c.GetTlsVersion() != ""
 }
+
+// ImplicitTLS reports whether the listener begins with TLS, without STARTTLS.
+func (s *Session) ImplicitTLS() bool { return s.conn.GetImplicitTls() }
 
 // Message returns the message of the running transaction, nil if there is none.
 func (s *Session) Message() *Message { return s.message }

@@ -2,6 +2,8 @@ package agents
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"testing"
@@ -190,5 +192,26 @@ func TestConnectionInfo(t *testing.T) {
 			!bytes.Equal(got.GetProxyIp(), tt.proxy) || !bytes.Equal(got.GetLastExternalIp(), tt.external) {
 			t.Errorf("%s: %v", tt.name, got)
 		}
+	}
+}
+
+func TestWhatTLSCameToOnTheWire(t *testing.T) {
+	leaf := &x509.Certificate{Raw: []byte("leaf")}
+	state := &tls.ConnectionState{
+		Version: tls.VersionTLS12, CipherSuite: tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, ServerName: "mx.example.org",
+		PeerCertificates: []*x509.Certificate{leaf, {Raw: []byte("issuer")}},
+	}
+	want := &agentv1.ClientState{
+		TlsVersion: "TLS 1.2", TlsCipher: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", TlsSni: "mx.example.org", TlsPeerCertificate: []byte("leaf"),
+	}
+	if d := cmp.Diff(want, clientState(&event.Client{TLS: state}), protocmp.Transform()); d != "" {
+		t.Error(d)
+	}
+	state.VerifiedChains, want.TlsPeerVerified = [][]*x509.Certificate{{leaf}}, true
+	if d := cmp.Diff(want, clientState(&event.Client{TLS: state}), protocmp.Transform()); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(&agentv1.ClientState{}, clientState(&event.Client{}), protocmp.Transform()); d != "" {
+		t.Error(d)
 	}
 }
