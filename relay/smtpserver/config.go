@@ -1,6 +1,7 @@
 package smtpserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -122,32 +123,14 @@ var (
 )
 
 func (l Limits) withDefaults() Limits {
-	if l.MessageSize == 0 {
-		l.MessageSize = 35_000_000
-	}
-	if l.Recipients == 0 {
-		l.Recipients = 200
-	}
-	if l.HeaderSize == 0 {
-		l.HeaderSize = 256_000
-	}
-	if l.HeaderFields == 0 {
-		l.HeaderFields = 10_000
-	}
-	if l.Errors == 0 {
-		l.Errors = 20
-	}
-	if l.UnknownCommands == 0 {
-		l.UnknownCommands = 10
-	}
-	if l.AuthFailures == 0 {
-		l.AuthFailures = 3
-	}
-	if l.CommandTimeout == 0 {
-		l.CommandTimeout = 5 * time.Minute
-	}
-	if l.DataTimeout == 0 {
-		l.DataTimeout = 10 * time.Minute
-	}
+	l.MessageSize = cmp.Or(l.MessageSize, 35_000_000)
+	l.Recipients = cmp.Or(l.Recipients, 200)
+	l.HeaderSize = cmp.Or(l.HeaderSize, 256_000)
+	l.HeaderFields = cmp.Or(l.HeaderFields, 10_000)
+	l.CommandTimeout = cmp.Or(l.CommandTimeout, 5*time.Minute)
+	l.DataTimeout = cmp.Or(l.DataTimeout, 10*time.Minute)
+	l.Errors = cmp.Or(l.Errors, 20)
+	l.UnknownCommands = cmp.Or(l.UnknownCommands, 10)
+	l.AuthFailures = cmp.Or(l.AuthFailures, 3)
 	return l
 }
