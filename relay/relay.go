@@ -66,7 +66,11 @@ func New(path string, log *slog.Logger) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{path: path, stateDir: cfg.StateDir, log: log, started: time.Now(), cfg: cfg, clients: smtpserver.NewClients(), begun: make(chan struct{})}
+	r := &Relay{
+		path: path, stateDir: cfg.StateDir, log: log, started: time.Now(), cfg: cfg,
+		clients: smtpserver.NewClients(), begun: make(chan struct{}),
+	}
+	r.clients.SetOutgoing(hopConfig(cfg).MaxConnections)
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}

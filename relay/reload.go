@@ -82,6 +82,7 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 		r.hop = nexthop.New(hopConfig(cfg), r.log)
 	}
 	r.front.Set(settings(cfg, r.hop))
+	r.clients.SetOutgoing(hopConfig(cfg).MaxConnections)
 	old := r.listeners
 	r.cfg, r.listeners = cfg, listeners
 	for i, l := range listeners {

@@ -10,10 +10,10 @@ import (
 // Clients knows how many connections each client has, over the Servers of all listeners and those
 // that a change of configuration has put in their place. Safe for concurrent use.
 type Clients struct {
-	max    int // of all listeners together: what the descriptors allow
 	logins loginFailures
 
 	mu    sync.Mutex
+	max   int // of all listeners together: what the descriptors allow
 	total int
 	of    map[string]*crowd // by listener; only those that somebody is connected to
 }
@@ -56,12 +56,25 @@ const (
 // NewClients makes one that knows of nobody. It lets in no more than the descriptors of the process
 // allow.
 func NewClients() *Clients {
-	return &Clients{max: sessionsFor(openFiles()), of: map[string]*crowd{}}
+	return &Clients{max: sessionsFor(openFiles(), 0), of: map[string]*crowd{}}
+}
+
+// SetOutgoing says how many connections to next hops there may be at a time, so that so many
+// descriptors are kept for them; 0: one for each session. It holds for those who come from now on.
+func (c *Clients) SetOutgoing(most int) {
+	n := sessionsFor(openFiles(), most)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.max = n
 }
 
 // Max is how many connections there may be at a time, to all listeners together, so that neither
 // Accept nor a next hop's connection runs out of descriptors.
-func (c *Clients) Max() int { return c.max }
+func (c *Clients) Max() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.max
+}
 
 // Count is how many connections a listener has.
 func (c *Clients) Count(listener string) int {
@@ -170,16 +183,18 @@ func openFiles() uint64 {
 	return r.Cur
 }
 
-const (
-	// descriptorsPerSession: the client's and the next hop's.
-	descriptorsPerSession = 2
-	// otherDescriptors are for agents (six each), listeners, commands, files and the connections
-	// that are turned away.
-	otherDescriptors = 256
-)
+// otherDescriptors are for agents (six each), listeners, commands, files and the connections
+// that are turned away.
+const otherDescriptors = 256
 
-// sessionsFor is how many sessions fit into so many descriptors.
-func sessionsFor(descriptors uint64) int {
+// sessionsFor is how many sessions fit into so many descriptors: each takes one, and one more for the
+// next hop, of which there are at most so many; outgoing 0 is any number.
+func sessionsFor(descriptors uint64, outgoing int) int {
 	n := int(min(descriptors, 4<<20)) // "unlimited" is a very large number
-	return max((n-min(otherDescriptors, n/4))/descriptorsPerSession, 1)
+	n -= min(otherDescriptors, n/4)
+	kept := (n + 1) / 2
+	if outgoing > 0 {
+		kept = min(kept, outgoing)
+	}
+	return max(n-kept, 1)
 }

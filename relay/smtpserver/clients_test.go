@@ -140,11 +140,14 @@ func TestListenersAreCountedApart(t *testing.T) {
 
 func TestSessionsFitTheDescriptors(t *testing.T) {
 	for _, tt := range []struct {
-		descriptors uint64
-		want        int
-	}{{0, 1}, {4, 1}, {64, 24}, {1024, 384}, {524_288, 262_016}, {1<<64 - 1, 2_097_024}} {
-		if got := sessionsFor(tt.descriptors); got != tt.want {
-			t.Errorf("sessionsFor(%d) = %d, want %d", tt.descriptors, got, tt.want)
+		descriptors    uint64
+		outgoing, want int
+	}{
+		{0, 0, 1}, {4, 0, 1}, {64, 0, 24}, {1024, 0, 384}, {524_288, 0, 262_016}, {1<<64 - 1, 0, 2_097_024},
+		{0, 5, 1}, {64, 1000, 24}, {1024, 100, 668}, {20_000, 200, 19_544},
+	} {
+		if got := sessionsFor(tt.descriptors, tt.outgoing); got != tt.want {
+			t.Errorf("sessionsFor(%d, %d) = %d, want %d", tt.descriptors, tt.outgoing, got, tt.want)
 		}
 	}
 }
@@ -218,4 +221,21 @@ func checkCounts(t *testing.T, c *Clients, here []visit, l Limits) {
 			}
 		}
 	}
+}
+
+// Where few connections go out, more can come in; who is there already stays.
+func TestOutgoingConnectionsLeaveTheirDescriptors(t *testing.T) {
+	c := NewClients()
+	all := c.Max()
+	c.SetOutgoing(1)
+	if got := c.Max(); got <= all {
+		t.Errorf("at most %d, and %d where one goes out", all, got)
+	}
+	v, _ := c.enter("one", Limits{})
+	c.SetOutgoing(0)
+	if got := c.Max(); got != all {
+		t.Errorf("at most %d again, want %d", got, all)
+	}
+	c.leave(v)
+	checkEmpty(t, c)
 }

@@ -105,6 +105,7 @@ key = "key.pem"
 [next_hop.sink]
 addresses = [%q]
 tls = "none"
+connections = 100
 [frontend]
 next_hop = "sink"
 [[frontend.listener]]
