@@ -3,8 +3,10 @@
 //
 // # The life of one message
 //
-//	smtpserver  A client connects. Agents at OnConnect are asked, then it is greeted. The
-//	            gate reads its commands one by one; agents at OnEhloCommand are asked.
+//	smtpserver  A client connects, where the limits let it. A PROXY header says who it is, where a
+//	            proxy stands between. Agents at OnConnect are asked, then it is greeted. The gate
+//	            reads its commands one by one; agents at OnEhloCommand are asked. STARTTLS takes a
+//	            certificate of package certificate, AUTH is judged by package auth.
 //	frontend    MAIL: Session.Mail begins a transaction with the newest order of agents.
 //	            RCPT: Session.Rcpt checks the domain, asks the agents (pipeline.Session.Fire),
 //	            and, where recipients are verified live, the next hop.

@@ -45,32 +45,11 @@ func (s *Sink) Start(t testing.TB) *Sink {
 	}
 	s.listener = l
 	s.arrived = make(chan struct{}, 1<<20)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var open []net.Conn
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open = append(open, c)
-			s.mu.Lock()
-			s.conns++
-			s.mu.Unlock()
-			mu.Unlock()
-			wg.Go(func() { s.session(c) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		mu.Lock()
-		for _, c := range open {
-			c.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
+	accept(t, l, func(c net.Conn) {
+		s.mu.Lock()
+		s.conns++
+		s.mu.Unlock()
+		s.session(c)
 	})
 	return s
 }
