@@ -7,6 +7,9 @@ import (
 	"os"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"example.org/relay/proto/control/v1"
 	"example.org/relay/relay/agents"
 	"example.org/relay/relay/config"
@@ -69,6 +72,16 @@ func (r *Relay) GetAgents(ctx context.Context, q *controlv1.GetAgentsRequest) (*
 // GetPipeline shows every event in firing order with its agents.
 func (r *Relay) GetPipeline(ctx context.Context, q *controlv1.GetPipelineRequest) (*controlv1.GetPipelineResponse, error) {
 	return r.commands().GetPipeline(ctx, q)
+}
+
+// BypassAgent lets mail go on without an agent for a while.
+func (r *Relay) BypassAgent(ctx context.Context, q *controlv1.BypassAgentRequest) (*controlv1.AgentChange, error) {
+	return r.commands().BypassAgent(ctx, q)
+}
+
+// Explain says what would happen to a mail, before it comes.
+func (r *Relay) Explain(ctx context.Context, q *controlv1.ExplainRequest) (*controlv1.ExplainResponse, error) {
+	return r.commands().Explain(ctx, q)
 }
 
 // agentCommands are the operator's commands about agents, on the agents of a running relay or
@@ -170,6 +183,14 @@ func (c agentCommands) GetPipeline(_ context.Context, q *controlv1.GetPipelineRe
 		}
 	}
 	return out, nil
+}
+
+func (c agentCommands) BypassAgent(context.Context, *controlv1.BypassAgentRequest) (*controlv1.AgentChange, error) {
+	return nil, status.Error(codes.Unimplemented, "bypass-agent is not there yet")
+}
+
+func (c agentCommands) Explain(context.Context, *controlv1.ExplainRequest) (*controlv1.ExplainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "explain is not there yet")
 }
 
 // settingsJSON is a file of settings as the agent gets it; "" where there is nothing in it.

@@ -133,6 +133,14 @@ func hostOptions(cfg *config.Config, registry *agents.Registry, log *slog.Logger
 func agentDefaults(cfg *config.Config) agents.Defaults {
 	return agents.Defaults{
 		Hostname: cfg.Hostname, Domains: cfg.Domains().Names(), Timeout: cfg.Agents.Timeout, OnFailure: cfg.Agents.OnFailure,
+		Confine: confine(cfg.Agents),
+	}
+}
+
+func confine(a config.Agents) agents.Confine {
+	memory := uint64(a.Memory)
+	return agents.Confine{
+		Sessions: &a.Sessions, Memory: &memory, Processor: &a.Processor, Processes: &a.Processes, User: &a.User, ReadOnly: &a.ReadOnly,
 	}
 }
 

@@ -27,6 +27,8 @@ type operator interface {
 	SetAgent(context.Context, *controlv1.SetAgentRequest) (*controlv1.AgentChange, error)
 	GetAgents(context.Context, *controlv1.GetAgentsRequest) (*controlv1.GetAgentsResponse, error)
 	GetPipeline(context.Context, *controlv1.GetPipelineRequest) (*controlv1.GetPipelineResponse, error)
+	BypassAgent(context.Context, *controlv1.BypassAgentRequest) (*controlv1.AgentChange, error)
+	Explain(context.Context, *controlv1.ExplainRequest) (*controlv1.ExplainResponse, error)
 	Close() error
 }
 

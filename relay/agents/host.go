@@ -36,6 +36,7 @@ type Defaults struct {
 	Domains   []string // accepted: "example.org", "*.example.org"
 	Timeout   time.Duration
 	OnFailure string // tempfail or continue
+	Confine   Confine
 }
 
 // Host is all installed agents with the processes of those that are enabled. Safe for

@@ -25,9 +25,18 @@ type Info struct {
 	Timeout             time.Duration // in force
 	OnFailure           string        // in force
 	SettingsPath        string
-	State               string // running, starting, backing-off, stopped, failed
-	Problem             string // why it is not running, or what went wrong last
-	PID                 int    // 0: not running
+	Asks                event.Permissions // Permissions are those granted of them
+	Only                event.Filter
+	BypassUntil         time.Time // zero: not bypassed
+	Confine             Confine   // in force, with the defaults
+	Limits              []string  // how each limit is enforced, a sentence each
+	Sandbox             []string  // what keeps the process from what is not its own, a sentence each
+	Refused             uint64    // edits, verdicts and submissions that were not granted or not possible
+	Timeouts            uint64    // failures because it took too long
+	Poison              uint64    // messages that kill it
+	State               string    // running, starting, backing-off, stopped, failed
+	Problem             string    // why it is not running, or what went wrong last
+	PID                 int       // 0: not running
 	Generation          uint64
 	Calls               uint64 // verdicts asked for since the relay started
 	Failures            uint64 // answered by the failure policy

@@ -39,9 +39,15 @@ type Entry struct {
 	SettingsPath string // where the settings came from, for the operator; may be empty
 	Settings     string // as JSON; empty: none
 	Timeout      time.Duration
-	OnFailure    string // tempfail, continue, or empty for the default
-	Granted      event.Permissions
+	OnFailure    string            // tempfail, continue, or empty for the default
+	Granted      event.Permissions // never more than Described.Asks
 	Described    Described
+	// Only narrows what the agent is asked about, further than the agent does itself.
+	Only event.Filter
+	// Confine is what was set for this agent; what is not set is that of Defaults.
+	Confine Confine
+	// BypassUntil is when the agent is asked again; until then mail goes on without it. Zero: it is not bypassed.
+	BypassUntil time.Time
 }
 
 // ErrLocked says that another process owns the state directory: a running relay.

@@ -28,6 +28,9 @@ type fileAgent struct {
 	Timeout      string        `toml:"timeout,omitempty"`
 	OnFailure    string        `toml:"on_failure,omitempty"`
 	Granted      []string      `toml:"granted"`
+	BypassUntil  time.Time     `toml:"bypass_until,omitzero"`
+	Only         fileFilter    `toml:"only,omitempty"`
+	Confine      fileConfine   `toml:"confine,omitempty"`
 	Described    fileDescribed `toml:"described"`
 }
 
@@ -40,13 +43,52 @@ type fileDescribed struct {
 	ChangesRecipientsAt string   `toml:"changes_recipients_at,omitempty"`
 }
 
+type fileFilter struct {
+	Listeners        []string `toml:"listeners,omitempty"`
+	RecipientDomains []string `toml:"recipient_domains,omitempty"`
+	SenderDomains    []string `toml:"sender_domains,omitempty"`
+	Direction        string   `toml:"direction,omitempty"`
+	Authenticated    string   `toml:"authenticated,omitempty"`
+	MaxSize          uint64   `toml:"max_size,omitempty"`
+}
+
+type fileConfine struct {
+	Sessions  *int     `toml:"sessions,omitempty"`
+	Memory    *uint64  `toml:"memory,omitempty"`    // octets
+	Processor *int     `toml:"processor,omitempty"` // percent
+	Processes *int     `toml:"processes,omitempty"`
+	User      *string  `toml:"user,omitempty"`
+	ReadOnly  *bool    `toml:"read_only,omitempty"`
+	ReadPaths []string `toml:"read_paths,omitempty"`
+}
+
+func fileFilterOf(f event.Filter) fileFilter {
+	w := fileFilter{Listeners: f.Listeners, RecipientDomains: f.RecipientDomains, SenderDomains: f.SenderDomains, MaxSize: f.MaxSize}
+	if f.Direction != event.AnyDirection {
+		w.Direction = f.Direction.String()
+	}
+	if f.Login != event.AnyLogin {
+		w.Authenticated = f.Login.String()
+	}
+	return w
+}
+
+func (w fileFilter) filter() (f event.Filter, err error) {
+	f = event.Filter{Listeners: w.Listeners, RecipientDomains: w.RecipientDomains, SenderDomains: w.SenderDomains, MaxSize: w.MaxSize}
+	if f.Direction, err = event.ParseDirection(w.Direction); err != nil {
+		return f, err
+	}
+	f.Login, err = event.ParseLogin(w.Authenticated)
+	return f, err
+}
+
 func fileOf(entries []Entry) fileRegistry {
 	file := fileRegistry{Format: registryFormat}
 	for _, e := range entries {
 		a := fileAgent{
 			Name: e.Name, Service: string(e.Service), Enabled: e.Enabled, Path: e.Path, SHA256: e.SHA256,
 			Factory: e.Factory, SettingsPath: e.SettingsPath, Settings: e.Settings, OnFailure: e.OnFailure,
-			Granted: e.Granted.List(),
+			Granted: e.Granted.List(), BypassUntil: e.BypassUntil, Only: fileFilterOf(e.Only), Confine: fileConfine(e.Confine),
 			Described: fileDescribed{
 				Version: e.Described.Version, Description: e.Described.Description, Asks: e.Described.Asks.List(),
 			},
@@ -102,6 +144,7 @@ func (a fileAgent) entry() (Entry, error) {
 	e := Entry{
 		Name: a.Name, Enabled: a.Enabled, Path: a.Path, SHA256: a.SHA256, Factory: a.Factory,
 		SettingsPath: a.SettingsPath, Settings: a.Settings, OnFailure: a.OnFailure,
+		BypassUntil: a.BypassUntil, Confine: Confine(a.Confine),
 		Described: Described{Version: a.Described.Version, Description: a.Described.Description},
 	}
 	if !namePattern.MatchString(a.Name) {
@@ -126,6 +169,9 @@ func (a fileAgent) entry() (Entry, error) {
 		}
 	}
 	if e.Granted, err = parsePermissions(a.Granted); err != nil {
+		return e, err
+	}
+	if e.Only, err = a.Only.filter(); err != nil {
 		return e, err
 	}
 	if e.Described.Asks, err = parsePermissions(a.Described.Asks); err != nil {

@@ -160,6 +160,12 @@ type Auth struct {
 type Agents struct {
 	Timeout   time.Duration `toml:"timeout"`
 	OnFailure string        `toml:"on_failure" oneof:"tempfail continue"`
+	Sessions  int           `toml:"sessions"`                    // at the same time; 0: no limit
+	Memory    int64         `toml:"memory" as:"size" zero:"yes"` // octets, of one agent's processes; 0: no limit
+	Processor int           `toml:"processor"`                   // percent of one processor; 0: no limit
+	Processes int           `toml:"processes"`                   // of one agent, threads too; 0: no limit
+	User      string        `toml:"user"`                        // the system user they run as; "": the relay's own
+	ReadOnly  bool          `toml:"read_only"`                   // they write their own folders only
 }
 
 // Domains returns the accepted domains as a set.

@@ -134,3 +134,13 @@ func (c *Client) GetAgents(ctx context.Context, r *controlv1.GetAgentsRequest) (
 func (c *Client) GetPipeline(ctx context.Context, r *controlv1.GetPipelineRequest) (*controlv1.GetPipelineResponse, error) {
 	return c.rpc.GetPipeline(ctx, r)
 }
+
+// BypassAgent lets mail go on without an agent for a while.
+func (c *Client) BypassAgent(ctx context.Context, r *controlv1.BypassAgentRequest) (*controlv1.AgentChange, error) {
+	return c.rpc.BypassAgent(ctx, r)
+}
+
+// Explain says what would happen to a mail.
+func (c *Client) Explain(ctx context.Context, r *controlv1.ExplainRequest) (*controlv1.ExplainResponse, error) {
+	return c.rpc.Explain(ctx, r)
+}

@@ -22,6 +22,8 @@ type Operator interface {
 	SetAgent(context.Context, *controlv1.SetAgentRequest) (*controlv1.AgentChange, error)
 	GetAgents(context.Context, *controlv1.GetAgentsRequest) (*controlv1.GetAgentsResponse, error)
 	GetPipeline(context.Context, *controlv1.GetPipelineRequest) (*controlv1.GetPipelineResponse, error)
+	BypassAgent(context.Context, *controlv1.BypassAgentRequest) (*controlv1.AgentChange, error)
+	Explain(context.Context, *controlv1.ExplainRequest) (*controlv1.ExplainResponse, error)
 }
 
 // CallTimeout is how long one call may take, at either end: an agent that is enabled has to

@@ -309,6 +309,7 @@ type InstallAgentRequest struct {
 	SettingsToml  []byte                 `protobuf:"bytes,5,opt,name=settings_toml,json=settingsToml,proto3" json:"settings_toml,omitempty"` // the content of the settings file
 	SettingsPath  string                 `protobuf:"bytes,6,opt,name=settings_path,json=settingsPath,proto3" json:"settings_path,omitempty"` // absolute; for messages and get-agent
 	WhatIf        bool                   `protobuf:"varint,7,opt,name=what_if,json=whatIf,proto3" json:"what_if,omitempty"`
+	Options       *AgentOptions          `protobuf:"bytes,8,opt,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -392,6 +393,13 @@ func (x *InstallAgentRequest) GetWhatIf() bool {
 	return false
 }
 
+func (x *InstallAgentRequest) GetOptions() *AgentOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
 type SetAgentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -403,6 +411,7 @@ type SetAgentRequest struct {
 	SettingsPath  *string                `protobuf:"bytes,7,opt,name=settings_path,json=settingsPath,proto3,oneof" json:"settings_path,omitempty"`
 	Path          *string                `protobuf:"bytes,8,opt,name=path,proto3,oneof" json:"path,omitempty"` // absolute; the same path again swaps to a new file
 	WhatIf        bool                   `protobuf:"varint,9,opt,name=what_if,json=whatIf,proto3" json:"what_if,omitempty"`
+	Options       *AgentOptions          `protobuf:"bytes,10,opt,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -500,6 +509,283 @@ func (x *SetAgentRequest) GetWhatIf() bool {
 	return false
 }
 
+func (x *SetAgentRequest) GetOptions() *AgentOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+// What can be said of an agent at install and changed later. What is absent stays as it is, or
+// at install is the default.
+type AgentOptions struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Grant                *StringList            `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"` // permissions by their words, of those it asks for; "all"
+	Deny                 *StringList            `protobuf:"bytes,2,opt,name=deny,proto3" json:"deny,omitempty"`
+	OnlyListeners        *StringList            `protobuf:"bytes,3,opt,name=only_listeners,json=onlyListeners,proto3" json:"only_listeners,omitempty"` // each replaces what was there; an empty list takes it away
+	OnlyRecipientDomains *StringList            `protobuf:"bytes,4,opt,name=only_recipient_domains,json=onlyRecipientDomains,proto3" json:"only_recipient_domains,omitempty"`
+	OnlySenderDomains    *StringList            `protobuf:"bytes,5,opt,name=only_sender_domains,json=onlySenderDomains,proto3" json:"only_sender_domains,omitempty"`
+	OnlyDirection        *string                `protobuf:"bytes,6,opt,name=only_direction,json=onlyDirection,proto3,oneof" json:"only_direction,omitempty"`             // inbound, internal, any
+	OnlyAuthenticated    *string                `protobuf:"bytes,7,opt,name=only_authenticated,json=onlyAuthenticated,proto3,oneof" json:"only_authenticated,omitempty"` // yes, no, any
+	OnlyMaxSize          *string                `protobuf:"bytes,8,opt,name=only_max_size,json=onlyMaxSize,proto3,oneof" json:"only_max_size,omitempty"`                 // a size; "0": no limit
+	MaxSessions          *string                `protobuf:"bytes,9,opt,name=max_sessions,json=maxSessions,proto3,oneof" json:"max_sessions,omitempty"`                   // a number, 0 is no limit; "default": that of [agents]; so the next four
+	MaxMemory            *string                `protobuf:"bytes,10,opt,name=max_memory,json=maxMemory,proto3,oneof" json:"max_memory,omitempty"`                        // a size
+	MaxProcessor         *string                `protobuf:"bytes,11,opt,name=max_processor,json=maxProcessor,proto3,oneof" json:"max_processor,omitempty"`               // percent of one processor
+	MaxProcesses         *string                `protobuf:"bytes,12,opt,name=max_processes,json=maxProcesses,proto3,oneof" json:"max_processes,omitempty"`
+	User                 *string                `protobuf:"bytes,13,opt,name=user,proto3,oneof" json:"user,omitempty"`                         // "": the relay's own
+	ReadOnly             *string                `protobuf:"bytes,14,opt,name=read_only,json=readOnly,proto3,oneof" json:"read_only,omitempty"` // yes, no, default
+	ReadPaths            *StringList            `protobuf:"bytes,15,opt,name=read_paths,json=readPaths,proto3" json:"read_paths,omitempty"`    // absolute
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *AgentOptions) Reset() {
+	*x = AgentOptions{}
+	mi := &file_relay_control_v1_control_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentOptions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentOptions) ProtoMessage() {}
+
+func (x *AgentOptions) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_control_v1_control_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentOptions.ProtoReflect.Descriptor instead.
+func (*AgentOptions) Descriptor() ([]byte, []int) {
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AgentOptions) GetGrant() *StringList {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *AgentOptions) GetDeny() *StringList {
+	if x != nil {
+		return x.Deny
+	}
+	return nil
+}
+
+func (x *AgentOptions) GetOnlyListeners() *StringList {
+	if x != nil {
+		return x.OnlyListeners
+	}
+	return nil
+}
+
+func (x *AgentOptions) GetOnlyRecipientDomains() *StringList {
+	if x != nil {
+		return x.OnlyRecipientDomains
+	}
+	return nil
+}
+
+func (x *AgentOptions) GetOnlySenderDomains() *StringList {
+	if x != nil {
+		return x.OnlySenderDomains
+	}
+	return nil
+}
+
+func (x *AgentOptions) GetOnlyDirection() string {
+	if x != nil && x.OnlyDirection != nil {
+		return *x.OnlyDirection
+	}
+	return ""
+}
+
+func (x *AgentOptions) GetOnlyAuthenticated() string {
+	if x != nil && x.OnlyAuthenticated != nil {
+		return *x.OnlyAuthenticated
+	}
+	return ""
+}
+
+func (x *AgentOptions) GetOnlyMaxSize() string {
+	if x != nil && x.OnlyMaxSize != nil {
+		return *x.OnlyMaxSize
+	}
+	return ""
+}
+
+func (x *AgentOptions) GetMaxSessions() string {
+	if x != nil && x.MaxSessions != nil {
+		return *x.MaxSessions
+	}
+	return ""
+}
+
+func (x *AgentOptions) GetMaxMemory() string {
+	if x != nil && x.MaxMemory != nil {
+		return *x.MaxMemory
+	}
+	return ""
+}
+
+func (x *AgentOptions) GetMaxProcessor() string {
+	if x != nil && x.MaxProcessor != nil {
+		return *x.MaxProcessor
+	}
+	return ""
+}
+
+func (x *AgentOptions) GetMaxProcesses() string {
+	if x != nil && x.MaxProcesses != nil {
+		return *x.MaxProcesses
+	}
+	return ""
+}
+
+func (x *AgentOptions) GetUser() string {
+	if x != nil && x.User != nil {
+		return *x.User
+	}
+	return ""
+}
+
+func (x *AgentOptions) GetReadOnly() string {
+	if x != nil && x.ReadOnly != nil {
+		return *x.ReadOnly
+	}
+	return ""
+}
+
+func (x *AgentOptions) GetReadPaths() *StringList {
+	if x != nil {
+		return x.ReadPaths
+	}
+	return nil
+}
+
+type StringList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Values        []string               `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StringList) Reset() {
+	*x = StringList{}
+	mi := &file_relay_control_v1_control_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StringList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StringList) ProtoMessage() {}
+
+func (x *StringList) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_control_v1_control_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StringList.ProtoReflect.Descriptor instead.
+func (*StringList) Descriptor() ([]byte, []int) {
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *StringList) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+type BypassAgentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	For           string                 `protobuf:"bytes,3,opt,name=for,proto3" json:"for,omitempty"` // a duration; "0s" ends a bypass
+	WhatIf        bool                   `protobuf:"varint,4,opt,name=what_if,json=whatIf,proto3" json:"what_if,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BypassAgentRequest) Reset() {
+	*x = BypassAgentRequest{}
+	mi := &file_relay_control_v1_control_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BypassAgentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BypassAgentRequest) ProtoMessage() {}
+
+func (x *BypassAgentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_control_v1_control_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BypassAgentRequest.ProtoReflect.Descriptor instead.
+func (*BypassAgentRequest) Descriptor() ([]byte, []int) {
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *BypassAgentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BypassAgentRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *BypassAgentRequest) GetFor() string {
+	if x != nil {
+		return x.For
+	}
+	return ""
+}
+
+func (x *BypassAgentRequest) GetWhatIf() bool {
+	if x != nil {
+		return x.WhatIf
+	}
+	return false
+}
+
 type AgentChange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Agent         *Agent                 `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"` // as it is (or would be) after the change
@@ -510,7 +796,7 @@ type AgentChange struct {
 
 func (x *AgentChange) Reset() {
 	*x = AgentChange{}
-	mi := &file_relay_control_v1_control_proto_msgTypes[7]
+	mi := &file_relay_control_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +808,7 @@ func (x *AgentChange) String() string {
 func (*AgentChange) ProtoMessage() {}
 
 func (x *AgentChange) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_control_v1_control_proto_msgTypes[7]
+	mi := &file_relay_control_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +821,7 @@ func (x *AgentChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentChange.ProtoReflect.Descriptor instead.
 func (*AgentChange) Descriptor() ([]byte, []int) {
-	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AgentChange) GetAgent() *Agent {
@@ -562,7 +848,7 @@ type GetAgentsRequest struct {
 
 func (x *GetAgentsRequest) Reset() {
 	*x = GetAgentsRequest{}
-	mi := &file_relay_control_v1_control_proto_msgTypes[8]
+	mi := &file_relay_control_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +860,7 @@ func (x *GetAgentsRequest) String() string {
 func (*GetAgentsRequest) ProtoMessage() {}
 
 func (x *GetAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_control_v1_control_proto_msgTypes[8]
+	mi := &file_relay_control_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +873,7 @@ func (x *GetAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentsRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetAgentsRequest) GetName() string {
@@ -613,7 +899,7 @@ type GetAgentsResponse struct {
 
 func (x *GetAgentsResponse) Reset() {
 	*x = GetAgentsResponse{}
-	mi := &file_relay_control_v1_control_proto_msgTypes[9]
+	mi := &file_relay_control_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +911,7 @@ func (x *GetAgentsResponse) String() string {
 func (*GetAgentsResponse) ProtoMessage() {}
 
 func (x *GetAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_control_v1_control_proto_msgTypes[9]
+	mi := &file_relay_control_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +924,7 @@ func (x *GetAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentsResponse.ProtoReflect.Descriptor instead.
 func (*GetAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetAgentsResponse) GetAgents() []*Agent {
@@ -675,13 +961,28 @@ type Agent struct {
 	Crashes             uint64                 `protobuf:"varint,23,opt,name=crashes,proto3" json:"crashes,omitempty"`
 	Isolation           string                 `protobuf:"bytes,24,opt,name=isolation,proto3" json:"isolation,omitempty"` // "own uid 1234" or "not isolated: …"
 	StartedUnixMs       int64                  `protobuf:"varint,25,opt,name=started_unix_ms,json=startedUnixMs,proto3" json:"started_unix_ms,omitempty"`
+	Asks                []string               `protobuf:"bytes,26,rep,name=asks,proto3" json:"asks,omitempty"` // permissions asked for; permissions has those granted
+	Only                *Only                  `protobuf:"bytes,27,opt,name=only,proto3" json:"only,omitempty"`
+	BypassUntilUnixMs   int64                  `protobuf:"varint,28,opt,name=bypass_until_unix_ms,json=bypassUntilUnixMs,proto3" json:"bypass_until_unix_ms,omitempty"` // 0: not bypassed
+	Limits              []string               `protobuf:"bytes,29,rep,name=limits,proto3" json:"limits,omitempty"`                                                     // how each limit is enforced, a sentence each
+	Sandbox             []string               `protobuf:"bytes,30,rep,name=sandbox,proto3" json:"sandbox,omitempty"`                                                   // what keeps it from what is not its own, a sentence each
+	Refused             uint64                 `protobuf:"varint,31,opt,name=refused,proto3" json:"refused,omitempty"`                                                  // edits, verdicts and submissions refused
+	Timeouts            uint64                 `protobuf:"varint,32,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
+	Poison              uint64                 `protobuf:"varint,33,opt,name=poison,proto3" json:"poison,omitempty"` // messages that kill it
+	User                string                 `protobuf:"bytes,34,opt,name=user,proto3" json:"user,omitempty"`      // "": the relay's own
+	ReadOnly            bool                   `protobuf:"varint,35,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	ReadPaths           []string               `protobuf:"bytes,36,rep,name=read_paths,json=readPaths,proto3" json:"read_paths,omitempty"`
+	MaxSessions         uint64                 `protobuf:"varint,37,opt,name=max_sessions,json=maxSessions,proto3" json:"max_sessions,omitempty"`    // these four: 0 is no limit
+	MaxMemory           uint64                 `protobuf:"varint,38,opt,name=max_memory,json=maxMemory,proto3" json:"max_memory,omitempty"`          // octets
+	MaxProcessor        uint64                 `protobuf:"varint,39,opt,name=max_processor,json=maxProcessor,proto3" json:"max_processor,omitempty"` // percent of one processor
+	MaxProcesses        uint64                 `protobuf:"varint,40,opt,name=max_processes,json=maxProcesses,proto3" json:"max_processes,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Agent) Reset() {
 	*x = Agent{}
-	mi := &file_relay_control_v1_control_proto_msgTypes[10]
+	mi := &file_relay_control_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +994,7 @@ func (x *Agent) String() string {
 func (*Agent) ProtoMessage() {}
 
 func (x *Agent) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_control_v1_control_proto_msgTypes[10]
+	mi := &file_relay_control_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +1007,7 @@ func (x *Agent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agent.ProtoReflect.Descriptor instead.
 func (*Agent) Descriptor() ([]byte, []int) {
-	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Agent) GetName() string {
@@ -884,6 +1185,195 @@ func (x *Agent) GetStartedUnixMs() int64 {
 	return 0
 }
 
+func (x *Agent) GetAsks() []string {
+	if x != nil {
+		return x.Asks
+	}
+	return nil
+}
+
+func (x *Agent) GetOnly() *Only {
+	if x != nil {
+		return x.Only
+	}
+	return nil
+}
+
+func (x *Agent) GetBypassUntilUnixMs() int64 {
+	if x != nil {
+		return x.BypassUntilUnixMs
+	}
+	return 0
+}
+
+func (x *Agent) GetLimits() []string {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Agent) GetSandbox() []string {
+	if x != nil {
+		return x.Sandbox
+	}
+	return nil
+}
+
+func (x *Agent) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *Agent) GetTimeouts() uint64 {
+	if x != nil {
+		return x.Timeouts
+	}
+	return 0
+}
+
+func (x *Agent) GetPoison() uint64 {
+	if x != nil {
+		return x.Poison
+	}
+	return 0
+}
+
+func (x *Agent) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Agent) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
+func (x *Agent) GetReadPaths() []string {
+	if x != nil {
+		return x.ReadPaths
+	}
+	return nil
+}
+
+func (x *Agent) GetMaxSessions() uint64 {
+	if x != nil {
+		return x.MaxSessions
+	}
+	return 0
+}
+
+func (x *Agent) GetMaxMemory() uint64 {
+	if x != nil {
+		return x.MaxMemory
+	}
+	return 0
+}
+
+func (x *Agent) GetMaxProcessor() uint64 {
+	if x != nil {
+		return x.MaxProcessor
+	}
+	return 0
+}
+
+func (x *Agent) GetMaxProcesses() uint64 {
+	if x != nil {
+		return x.MaxProcesses
+	}
+	return 0
+}
+
+type Only struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Listeners        []string               `protobuf:"bytes,1,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	RecipientDomains []string               `protobuf:"bytes,2,rep,name=recipient_domains,json=recipientDomains,proto3" json:"recipient_domains,omitempty"`
+	SenderDomains    []string               `protobuf:"bytes,3,rep,name=sender_domains,json=senderDomains,proto3" json:"sender_domains,omitempty"`
+	Direction        string                 `protobuf:"bytes,4,opt,name=direction,proto3" json:"direction,omitempty"`             // "": any
+	Authenticated    string                 `protobuf:"bytes,5,opt,name=authenticated,proto3" json:"authenticated,omitempty"`     // "": any
+	MaxSize          uint64                 `protobuf:"varint,6,opt,name=max_size,json=maxSize,proto3" json:"max_size,omitempty"` // octets; 0: no limit
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Only) Reset() {
+	*x = Only{}
+	mi := &file_relay_control_v1_control_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Only) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Only) ProtoMessage() {}
+
+func (x *Only) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_control_v1_control_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Only.ProtoReflect.Descriptor instead.
+func (*Only) Descriptor() ([]byte, []int) {
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Only) GetListeners() []string {
+	if x != nil {
+		return x.Listeners
+	}
+	return nil
+}
+
+func (x *Only) GetRecipientDomains() []string {
+	if x != nil {
+		return x.RecipientDomains
+	}
+	return nil
+}
+
+func (x *Only) GetSenderDomains() []string {
+	if x != nil {
+		return x.SenderDomains
+	}
+	return nil
+}
+
+func (x *Only) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *Only) GetAuthenticated() string {
+	if x != nil {
+		return x.Authenticated
+	}
+	return ""
+}
+
+func (x *Only) GetMaxSize() uint64 {
+	if x != nil {
+		return x.MaxSize
+	}
+	return 0
+}
+
 type GetPipelineRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"` // empty: all configured ones
@@ -893,7 +1383,7 @@ type GetPipelineRequest struct {
 
 func (x *GetPipelineRequest) Reset() {
 	*x = GetPipelineRequest{}
-	mi := &file_relay_control_v1_control_proto_msgTypes[11]
+	mi := &file_relay_control_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1395,7 @@ func (x *GetPipelineRequest) String() string {
 func (*GetPipelineRequest) ProtoMessage() {}
 
 func (x *GetPipelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_control_v1_control_proto_msgTypes[11]
+	mi := &file_relay_control_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1408,7 @@ func (x *GetPipelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPipelineRequest.ProtoReflect.Descriptor instead.
 func (*GetPipelineRequest) Descriptor() ([]byte, []int) {
-	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetPipelineRequest) GetService() string {
@@ -937,7 +1427,7 @@ type GetPipelineResponse struct {
 
 func (x *GetPipelineResponse) Reset() {
 	*x = GetPipelineResponse{}
-	mi := &file_relay_control_v1_control_proto_msgTypes[12]
+	mi := &file_relay_control_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1439,7 @@ func (x *GetPipelineResponse) String() string {
 func (*GetPipelineResponse) ProtoMessage() {}
 
 func (x *GetPipelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_control_v1_control_proto_msgTypes[12]
+	mi := &file_relay_control_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1452,7 @@ func (x *GetPipelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPipelineResponse.ProtoReflect.Descriptor instead.
 func (*GetPipelineResponse) Descriptor() ([]byte, []int) {
-	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetPipelineResponse) GetStages() []*Stage {
@@ -983,7 +1473,7 @@ type Stage struct {
 
 func (x *Stage) Reset() {
 	*x = Stage{}
-	mi := &file_relay_control_v1_control_proto_msgTypes[13]
+	mi := &file_relay_control_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1485,7 @@ func (x *Stage) String() string {
 func (*Stage) ProtoMessage() {}
 
 func (x *Stage) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_control_v1_control_proto_msgTypes[13]
+	mi := &file_relay_control_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1498,7 @@ func (x *Stage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stage.ProtoReflect.Descriptor instead.
 func (*Stage) Descriptor() ([]byte, []int) {
-	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Stage) GetService() string {
@@ -1032,6 +1522,411 @@ func (x *Stage) GetAgents() []string {
 	return nil
 }
 
+// A mail that may come. What is empty is not known.
+type ExplainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Listener      string                 `protobuf:"bytes,1,opt,name=listener,proto3" json:"listener,omitempty"` // empty: the only one
+	Ip            string                 `protobuf:"bytes,2,opt,name=ip,proto3" json:"ip,omitempty"`             // empty: some address outside of networks.relay
+	Hello         string                 `protobuf:"bytes,3,opt,name=hello,proto3" json:"hello,omitempty"`
+	User          string                 `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`       // logged in as
+	From          *string                `protobuf:"bytes,5,opt,name=from,proto3,oneof" json:"from,omitempty"` // "": the null sender
+	To            []string               `protobuf:"bytes,6,rep,name=to,proto3" json:"to,omitempty"`
+	Size          uint64                 `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"` // octets; 0: not said
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_relay_control_v1_control_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_control_v1_control_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ExplainRequest) GetListener() string {
+	if x != nil {
+		return x.Listener
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetHello() string {
+	if x != nil {
+		return x.Hello
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetFrom() string {
+	if x != nil && x.From != nil {
+		return *x.From
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetTo() []string {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+type ExplainResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Listener      string                 `protobuf:"bytes,2,opt,name=listener,proto3" json:"listener,omitempty"`
+	Events        []*Explained           `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"` // in firing order, those with agents
+	Recipients    []*ExplainedRecipient  `protobuf:"bytes,4,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	NextHop       string                 `protobuf:"bytes,5,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"` // its configured name
+	Addresses     []string               `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`            // in the order they are tried
+	Notes         []string               `protobuf:"bytes,7,rep,name=notes,proto3" json:"notes,omitempty"`                    // sentences: direction, when recipients are verified, what is in the way
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainResponse) Reset() {
+	*x = ExplainResponse{}
+	mi := &file_relay_control_v1_control_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainResponse) ProtoMessage() {}
+
+func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_control_v1_control_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
+func (*ExplainResponse) Descriptor() ([]byte, []int) {
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ExplainResponse) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetListener() string {
+	if x != nil {
+		return x.Listener
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetEvents() []*Explained {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetRecipients() []*ExplainedRecipient {
+	if x != nil {
+		return x.Recipients
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetNextHop() string {
+	if x != nil {
+		return x.NextHop
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+type Explained struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Limit         string                 `protobuf:"bytes,2,opt,name=limit,proto3" json:"limit,omitempty"`   // for all agents together
+	Agents        []*ExplainedAgent      `protobuf:"bytes,3,rep,name=agents,proto3" json:"agents,omitempty"` // in order; those that are not asked too
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Explained) Reset() {
+	*x = Explained{}
+	mi := &file_relay_control_v1_control_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Explained) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Explained) ProtoMessage() {}
+
+func (x *Explained) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_control_v1_control_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Explained.ProtoReflect.Descriptor instead.
+func (*Explained) Descriptor() ([]byte, []int) {
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Explained) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Explained) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
+func (x *Explained) GetAgents() []*ExplainedAgent {
+	if x != nil {
+		return x.Agents
+	}
+	return nil
+}
+
+type ExplainedAgent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Priority      uint32                 `protobuf:"varint,2,opt,name=priority,proto3" json:"priority,omitempty"`
+	Watches       bool                   `protobuf:"varint,3,opt,name=watches,proto3" json:"watches,omitempty"`
+	Asked         bool                   `protobuf:"varint,4,opt,name=asked,proto3" json:"asked,omitempty"`
+	Why           string                 `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"` // why it is asked, or is not
+	Timeout       string                 `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	OnFailure     string                 `protobuf:"bytes,7,opt,name=on_failure,json=onFailure,proto3" json:"on_failure,omitempty"`
+	State         string                 `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"` // of its process
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainedAgent) Reset() {
+	*x = ExplainedAgent{}
+	mi := &file_relay_control_v1_control_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainedAgent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainedAgent) ProtoMessage() {}
+
+func (x *ExplainedAgent) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_control_v1_control_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainedAgent.ProtoReflect.Descriptor instead.
+func (*ExplainedAgent) Descriptor() ([]byte, []int) {
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ExplainedAgent) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExplainedAgent) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *ExplainedAgent) GetWatches() bool {
+	if x != nil {
+		return x.Watches
+	}
+	return false
+}
+
+func (x *ExplainedAgent) GetAsked() bool {
+	if x != nil {
+		return x.Asked
+	}
+	return false
+}
+
+func (x *ExplainedAgent) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *ExplainedAgent) GetTimeout() string {
+	if x != nil {
+		return x.Timeout
+	}
+	return ""
+}
+
+func (x *ExplainedAgent) GetOnFailure() string {
+	if x != nil {
+		return x.OnFailure
+	}
+	return ""
+}
+
+func (x *ExplainedAgent) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+type ExplainedRecipient struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Taken         bool                   `protobuf:"varint,2,opt,name=taken,proto3" json:"taken,omitempty"` // by the relay's own rules
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainedRecipient) Reset() {
+	*x = ExplainedRecipient{}
+	mi := &file_relay_control_v1_control_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainedRecipient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainedRecipient) ProtoMessage() {}
+
+func (x *ExplainedRecipient) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_control_v1_control_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainedRecipient.ProtoReflect.Descriptor instead.
+func (*ExplainedRecipient) Descriptor() ([]byte, []int) {
+	return file_relay_control_v1_control_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ExplainedRecipient) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ExplainedRecipient) GetTaken() bool {
+	if x != nil {
+		return x.Taken
+	}
+	return false
+}
+
+func (x *ExplainedRecipient) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 var File_relay_control_v1_control_proto protoreflect.FileDescriptor
 
 const file_relay_control_v1_control_proto_rawDesc = "" +
@@ -1053,7 +1948,7 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x17\n" +
 	"\awhat_if\x18\x03 \x01(\bR\x06whatIf\x12\x10\n" +
-	"\x03now\x18\x04 \x01(\bR\x03now\"\xd4\x01\n" +
+	"\x03now\x18\x04 \x01(\bR\x03now\"\x8e\x02\n" +
 	"\x13InstallAgentRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x12\n" +
@@ -1061,7 +1956,8 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"\afactory\x18\x04 \x01(\tR\afactory\x12#\n" +
 	"\rsettings_toml\x18\x05 \x01(\fR\fsettingsToml\x12#\n" +
 	"\rsettings_path\x18\x06 \x01(\tR\fsettingsPath\x12\x17\n" +
-	"\awhat_if\x18\a \x01(\bR\x06whatIf\"\xfe\x02\n" +
+	"\awhat_if\x18\a \x01(\bR\x06whatIf\x128\n" +
+	"\aoptions\x18\b \x01(\v2\x1e.relay.control.v1.AgentOptionsR\aoptions\"\xb8\x03\n" +
 	"\x0fSetAgentRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x1f\n" +
@@ -1072,14 +1968,53 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"\rsettings_toml\x18\x06 \x01(\fH\x03R\fsettingsToml\x88\x01\x01\x12(\n" +
 	"\rsettings_path\x18\a \x01(\tH\x04R\fsettingsPath\x88\x01\x01\x12\x17\n" +
 	"\x04path\x18\b \x01(\tH\x05R\x04path\x88\x01\x01\x12\x17\n" +
-	"\awhat_if\x18\t \x01(\bR\x06whatIfB\v\n" +
+	"\awhat_if\x18\t \x01(\bR\x06whatIf\x128\n" +
+	"\aoptions\x18\n" +
+	" \x01(\v2\x1e.relay.control.v1.AgentOptionsR\aoptionsB\v\n" +
 	"\t_priorityB\n" +
 	"\n" +
 	"\b_timeoutB\r\n" +
 	"\v_on_failureB\x10\n" +
 	"\x0e_settings_tomlB\x10\n" +
 	"\x0e_settings_pathB\a\n" +
-	"\x05_path\"R\n" +
+	"\x05_path\"\x93\a\n" +
+	"\fAgentOptions\x122\n" +
+	"\x05grant\x18\x01 \x01(\v2\x1c.relay.control.v1.StringListR\x05grant\x120\n" +
+	"\x04deny\x18\x02 \x01(\v2\x1c.relay.control.v1.StringListR\x04deny\x12C\n" +
+	"\x0eonly_listeners\x18\x03 \x01(\v2\x1c.relay.control.v1.StringListR\ronlyListeners\x12R\n" +
+	"\x16only_recipient_domains\x18\x04 \x01(\v2\x1c.relay.control.v1.StringListR\x14onlyRecipientDomains\x12L\n" +
+	"\x13only_sender_domains\x18\x05 \x01(\v2\x1c.relay.control.v1.StringListR\x11onlySenderDomains\x12*\n" +
+	"\x0eonly_direction\x18\x06 \x01(\tH\x00R\ronlyDirection\x88\x01\x01\x122\n" +
+	"\x12only_authenticated\x18\a \x01(\tH\x01R\x11onlyAuthenticated\x88\x01\x01\x12'\n" +
+	"\ronly_max_size\x18\b \x01(\tH\x02R\vonlyMaxSize\x88\x01\x01\x12&\n" +
+	"\fmax_sessions\x18\t \x01(\tH\x03R\vmaxSessions\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"max_memory\x18\n" +
+	" \x01(\tH\x04R\tmaxMemory\x88\x01\x01\x12(\n" +
+	"\rmax_processor\x18\v \x01(\tH\x05R\fmaxProcessor\x88\x01\x01\x12(\n" +
+	"\rmax_processes\x18\f \x01(\tH\x06R\fmaxProcesses\x88\x01\x01\x12\x17\n" +
+	"\x04user\x18\r \x01(\tH\aR\x04user\x88\x01\x01\x12 \n" +
+	"\tread_only\x18\x0e \x01(\tH\bR\breadOnly\x88\x01\x01\x12;\n" +
+	"\n" +
+	"read_paths\x18\x0f \x01(\v2\x1c.relay.control.v1.StringListR\treadPathsB\x11\n" +
+	"\x0f_only_directionB\x15\n" +
+	"\x13_only_authenticatedB\x10\n" +
+	"\x0e_only_max_sizeB\x0f\n" +
+	"\r_max_sessionsB\r\n" +
+	"\v_max_memoryB\x10\n" +
+	"\x0e_max_processorB\x10\n" +
+	"\x0e_max_processesB\a\n" +
+	"\x05_userB\f\n" +
+	"\n" +
+	"_read_only\"$\n" +
+	"\n" +
+	"StringList\x12\x16\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\"m\n" +
+	"\x12BypassAgentRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x10\n" +
+	"\x03for\x18\x03 \x01(\tR\x03for\x12\x17\n" +
+	"\awhat_if\x18\x04 \x01(\bR\x06whatIf\"R\n" +
 	"\vAgentChange\x12-\n" +
 	"\x05agent\x18\x01 \x01(\v2\x17.relay.control.v1.AgentR\x05agent\x12\x14\n" +
 	"\x05notes\x18\x02 \x03(\tR\x05notes\"@\n" +
@@ -1087,7 +2022,7 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\"D\n" +
 	"\x11GetAgentsResponse\x12/\n" +
-	"\x06agents\x18\x01 \x03(\v2\x17.relay.control.v1.AgentR\x06agents\"\xc9\x05\n" +
+	"\x06agents\x18\x01 \x03(\v2\x17.relay.control.v1.AgentR\x06agents\"\x96\t\n" +
 	"\x05Agent\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x1a\n" +
@@ -1117,7 +2052,31 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"\bfailures\x18\x16 \x01(\x04R\bfailures\x12\x18\n" +
 	"\acrashes\x18\x17 \x01(\x04R\acrashes\x12\x1c\n" +
 	"\tisolation\x18\x18 \x01(\tR\tisolation\x12&\n" +
-	"\x0fstarted_unix_ms\x18\x19 \x01(\x03R\rstartedUnixMs\".\n" +
+	"\x0fstarted_unix_ms\x18\x19 \x01(\x03R\rstartedUnixMs\x12\x12\n" +
+	"\x04asks\x18\x1a \x03(\tR\x04asks\x12*\n" +
+	"\x04only\x18\x1b \x01(\v2\x16.relay.control.v1.OnlyR\x04only\x12/\n" +
+	"\x14bypass_until_unix_ms\x18\x1c \x01(\x03R\x11bypassUntilUnixMs\x12\x16\n" +
+	"\x06limits\x18\x1d \x03(\tR\x06limits\x12\x18\n" +
+	"\asandbox\x18\x1e \x03(\tR\asandbox\x12\x18\n" +
+	"\arefused\x18\x1f \x01(\x04R\arefused\x12\x1a\n" +
+	"\btimeouts\x18  \x01(\x04R\btimeouts\x12\x16\n" +
+	"\x06poison\x18! \x01(\x04R\x06poison\x12\x12\n" +
+	"\x04user\x18\" \x01(\tR\x04user\x12\x1b\n" +
+	"\tread_only\x18# \x01(\bR\breadOnly\x12\x1d\n" +
+	"\n" +
+	"read_paths\x18$ \x03(\tR\treadPaths\x12!\n" +
+	"\fmax_sessions\x18% \x01(\x04R\vmaxSessions\x12\x1d\n" +
+	"\n" +
+	"max_memory\x18& \x01(\x04R\tmaxMemory\x12#\n" +
+	"\rmax_processor\x18' \x01(\x04R\fmaxProcessor\x12#\n" +
+	"\rmax_processes\x18( \x01(\x04R\fmaxProcesses\"\xd7\x01\n" +
+	"\x04Only\x12\x1c\n" +
+	"\tlisteners\x18\x01 \x03(\tR\tlisteners\x12+\n" +
+	"\x11recipient_domains\x18\x02 \x03(\tR\x10recipientDomains\x12%\n" +
+	"\x0esender_domains\x18\x03 \x03(\tR\rsenderDomains\x12\x1c\n" +
+	"\tdirection\x18\x04 \x01(\tR\tdirection\x12$\n" +
+	"\rauthenticated\x18\x05 \x01(\tR\rauthenticated\x12\x19\n" +
+	"\bmax_size\x18\x06 \x01(\x04R\amaxSize\".\n" +
 	"\x12GetPipelineRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\"F\n" +
 	"\x13GetPipelineResponse\x12/\n" +
@@ -1125,7 +2084,44 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"\x05Stage\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05event\x18\x02 \x01(\tR\x05event\x12\x16\n" +
-	"\x06agents\x18\x03 \x03(\tR\x06agents2\xe7\x05\n" +
+	"\x06agents\x18\x03 \x03(\tR\x06agents\"\xac\x01\n" +
+	"\x0eExplainRequest\x12\x1a\n" +
+	"\blistener\x18\x01 \x01(\tR\blistener\x12\x0e\n" +
+	"\x02ip\x18\x02 \x01(\tR\x02ip\x12\x14\n" +
+	"\x05hello\x18\x03 \x01(\tR\x05hello\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\x12\x17\n" +
+	"\x04from\x18\x05 \x01(\tH\x00R\x04from\x88\x01\x01\x12\x0e\n" +
+	"\x02to\x18\x06 \x03(\tR\x02to\x12\x12\n" +
+	"\x04size\x18\a \x01(\x04R\x04sizeB\a\n" +
+	"\x05_from\"\x91\x02\n" +
+	"\x0fExplainResponse\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
+	"\blistener\x18\x02 \x01(\tR\blistener\x123\n" +
+	"\x06events\x18\x03 \x03(\v2\x1b.relay.control.v1.ExplainedR\x06events\x12D\n" +
+	"\n" +
+	"recipients\x18\x04 \x03(\v2$.relay.control.v1.ExplainedRecipientR\n" +
+	"recipients\x12\x19\n" +
+	"\bnext_hop\x18\x05 \x01(\tR\anextHop\x12\x1c\n" +
+	"\taddresses\x18\x06 \x03(\tR\taddresses\x12\x14\n" +
+	"\x05notes\x18\a \x03(\tR\x05notes\"q\n" +
+	"\tExplained\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\tR\x05limit\x128\n" +
+	"\x06agents\x18\x03 \x03(\v2 .relay.control.v1.ExplainedAgentR\x06agents\"\xd1\x01\n" +
+	"\x0eExplainedAgent\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bpriority\x18\x02 \x01(\rR\bpriority\x12\x18\n" +
+	"\awatches\x18\x03 \x01(\bR\awatches\x12\x14\n" +
+	"\x05asked\x18\x04 \x01(\bR\x05asked\x12\x10\n" +
+	"\x03why\x18\x05 \x01(\tR\x03why\x12\x18\n" +
+	"\atimeout\x18\x06 \x01(\tR\atimeout\x12\x1d\n" +
+	"\n" +
+	"on_failure\x18\a \x01(\tR\tonFailure\x12\x14\n" +
+	"\x05state\x18\b \x01(\tR\x05state\"V\n" +
+	"\x12ExplainedRecipient\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05taken\x18\x02 \x01(\bR\x05taken\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why2\x8b\a\n" +
 	"\aControl\x12K\n" +
 	"\x06Status\x12\x1f.relay.control.v1.StatusRequest\x1a .relay.control.v1.StatusResponse\x12K\n" +
 	"\x06Reload\x12\x1f.relay.control.v1.ReloadRequest\x1a .relay.control.v1.ReloadResponse\x12T\n" +
@@ -1135,7 +2131,9 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"\fDisableAgent\x12\x1e.relay.control.v1.AgentRequest\x1a\x1d.relay.control.v1.AgentChange\x12L\n" +
 	"\bSetAgent\x12!.relay.control.v1.SetAgentRequest\x1a\x1d.relay.control.v1.AgentChange\x12T\n" +
 	"\tGetAgents\x12\".relay.control.v1.GetAgentsRequest\x1a#.relay.control.v1.GetAgentsResponse\x12Z\n" +
-	"\vGetPipeline\x12$.relay.control.v1.GetPipelineRequest\x1a%.relay.control.v1.GetPipelineResponseB.Z,example.org/relay/proto/control/v1;controlv1b\x06proto3"
+	"\vGetPipeline\x12$.relay.control.v1.GetPipelineRequest\x1a%.relay.control.v1.GetPipelineResponse\x12R\n" +
+	"\vBypassAgent\x12$.relay.control.v1.BypassAgentRequest\x1a\x1d.relay.control.v1.AgentChange\x12N\n" +
+	"\aExplain\x12 .relay.control.v1.ExplainRequest\x1a!.relay.control.v1.ExplainResponseB.Z,example.org/relay/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_relay_control_v1_control_proto_rawDescOnce sync.Once
@@ -1149,7 +2147,7 @@ func file_relay_control_v1_control_proto_rawDescGZIP() []byte {
 	return file_relay_control_v1_control_proto_rawDescData
 }
 
-var file_relay_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_relay_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_relay_control_v1_control_proto_goTypes = []any{
 	(*StatusRequest)(nil),       // 0: relay.control.v1.StatusRequest
 	(*StatusResponse)(nil),      // 1: relay.control.v1.StatusResponse
@@ -1158,41 +2156,66 @@ var file_relay_control_v1_control_proto_goTypes = []any{
 	(*AgentRequest)(nil),        // 4: relay.control.v1.AgentRequest
 	(*InstallAgentRequest)(nil), // 5: relay.control.v1.InstallAgentRequest
 	(*SetAgentRequest)(nil),     // 6: relay.control.v1.SetAgentRequest
-	(*AgentChange)(nil),         // 7: relay.control.v1.AgentChange
-	(*GetAgentsRequest)(nil),    // 8: relay.control.v1.GetAgentsRequest
-	(*GetAgentsResponse)(nil),   // 9: relay.control.v1.GetAgentsResponse
-	(*Agent)(nil),               // 10: relay.control.v1.Agent
-	(*GetPipelineRequest)(nil),  // 11: relay.control.v1.GetPipelineRequest
-	(*GetPipelineResponse)(nil), // 12: relay.control.v1.GetPipelineResponse
-	(*Stage)(nil),               // 13: relay.control.v1.Stage
+	(*AgentOptions)(nil),        // 7: relay.control.v1.AgentOptions
+	(*StringList)(nil),          // 8: relay.control.v1.StringList
+	(*BypassAgentRequest)(nil),  // 9: relay.control.v1.BypassAgentRequest
+	(*AgentChange)(nil),         // 10: relay.control.v1.AgentChange
+	(*GetAgentsRequest)(nil),    // 11: relay.control.v1.GetAgentsRequest
+	(*GetAgentsResponse)(nil),   // 12: relay.control.v1.GetAgentsResponse
+	(*Agent)(nil),               // 13: relay.control.v1.Agent
+	(*Only)(nil),                // 14: relay.control.v1.Only
+	(*GetPipelineRequest)(nil),  // 15: relay.control.v1.GetPipelineRequest
+	(*GetPipelineResponse)(nil), // 16: relay.control.v1.GetPipelineResponse
+	(*Stage)(nil),               // 17: relay.control.v1.Stage
+	(*ExplainRequest)(nil),      // 18: relay.control.v1.ExplainRequest
+	(*ExplainResponse)(nil),     // 19: relay.control.v1.ExplainResponse
+	(*Explained)(nil),           // 20: relay.control.v1.Explained
+	(*ExplainedAgent)(nil),      // 21: relay.control.v1.ExplainedAgent
+	(*ExplainedRecipient)(nil),  // 22: relay.control.v1.ExplainedRecipient
 }
 var file_relay_control_v1_control_proto_depIdxs = []int32{
-	10, // 0: relay.control.v1.AgentChange.agent:type_name -> relay.control.v1.Agent
-	10, // 1: relay.control.v1.GetAgentsResponse.agents:type_name -> relay.control.v1.Agent
-	13, // 2: relay.control.v1.GetPipelineResponse.stages:type_name -> relay.control.v1.Stage
-	0,  // 3: relay.control.v1.Control.Status:input_type -> relay.control.v1.StatusRequest
-	2,  // 4: relay.control.v1.Control.Reload:input_type -> relay.control.v1.ReloadRequest
-	5,  // 5: relay.control.v1.Control.InstallAgent:input_type -> relay.control.v1.InstallAgentRequest
-	4,  // 6: relay.control.v1.Control.UninstallAgent:input_type -> relay.control.v1.AgentRequest
-	4,  // 7: relay.control.v1.Control.EnableAgent:input_type -> relay.control.v1.AgentRequest
-	4,  // 8: relay.control.v1.Control.DisableAgent:input_type -> relay.control.v1.AgentRequest
-	6,  // 9: relay.control.v1.Control.SetAgent:input_type -> relay.control.v1.SetAgentRequest
-	8,  // 10: relay.control.v1.Control.GetAgents:input_type -> relay.control.v1.GetAgentsRequest
-	11, // 11: relay.control.v1.Control.GetPipeline:input_type -> relay.control.v1.GetPipelineRequest
-	1,  // 12: relay.control.v1.Control.Status:output_type -> relay.control.v1.StatusResponse
-	3,  // 13: relay.control.v1.Control.Reload:output_type -> relay.control.v1.ReloadResponse
-	7,  // 14: relay.control.v1.Control.InstallAgent:output_type -> relay.control.v1.AgentChange
-	7,  // 15: relay.control.v1.Control.UninstallAgent:output_type -> relay.control.v1.AgentChange
-	7,  // 16: relay.control.v1.Control.EnableAgent:output_type -> relay.control.v1.AgentChange
-	7,  // 17: relay.control.v1.Control.DisableAgent:output_type -> relay.control.v1.AgentChange
-	7,  // 18: relay.control.v1.Control.SetAgent:output_type -> relay.control.v1.AgentChange
-	9,  // 19: relay.control.v1.Control.GetAgents:output_type -> relay.control.v1.GetAgentsResponse
-	12, // 20: relay.control.v1.Control.GetPipeline:output_type -> relay.control.v1.GetPipelineResponse
-	12, // [12:21] is the sub-list for method output_type
-	3,  // [3:12] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	7,  // 0: relay.control.v1.InstallAgentRequest.options:type_name -> relay.control.v1.AgentOptions
+	7,  // 1: relay.control.v1.SetAgentRequest.options:type_name -> relay.control.v1.AgentOptions
+	8,  // 2: relay.control.v1.AgentOptions.grant:type_name -> relay.control.v1.StringList
+	8,  // 3: relay.control.v1.AgentOptions.deny:type_name -> relay.control.v1.StringList
+	8,  // 4: relay.control.v1.AgentOptions.only_listeners:type_name -> relay.control.v1.StringList
+	8,  // 5: relay.control.v1.AgentOptions.only_recipient_domains:type_name -> relay.control.v1.StringList
+	8,  // 6: relay.control.v1.AgentOptions.only_sender_domains:type_name -> relay.control.v1.StringList
+	8,  // 7: relay.control.v1.AgentOptions.read_paths:type_name -> relay.control.v1.StringList
+	13, // 8: relay.control.v1.AgentChange.agent:type_name -> relay.control.v1.Agent
+	13, // 9: relay.control.v1.GetAgentsResponse.agents:type_name -> relay.control.v1.Agent
+	14, // 10: relay.control.v1.Agent.only:type_name -> relay.control.v1.Only
+	17, // 11: relay.control.v1.GetPipelineResponse.stages:type_name -> relay.control.v1.Stage
+	20, // 12: relay.control.v1.ExplainResponse.events:type_name -> relay.control.v1.Explained
+	22, // 13: relay.control.v1.ExplainResponse.recipients:type_name -> relay.control.v1.ExplainedRecipient
+	21, // 14: relay.control.v1.Explained.agents:type_name -> relay.control.v1.ExplainedAgent
+	0,  // 15: relay.control.v1.Control.Status:input_type -> relay.control.v1.StatusRequest
+	2,  // 16: relay.control.v1.Control.Reload:input_type -> relay.control.v1.ReloadRequest
+	5,  // 17: relay.control.v1.Control.InstallAgent:input_type -> relay.control.v1.InstallAgentRequest
+	4,  // 18: relay.control.v1.Control.UninstallAgent:input_type -> relay.control.v1.AgentRequest
+	4,  // 19: relay.control.v1.Control.EnableAgent:input_type -> relay.control.v1.AgentRequest
+	4,  // 20: relay.control.v1.Control.DisableAgent:input_type -> relay.control.v1.AgentRequest
+	6,  // 21: relay.control.v1.Control.SetAgent:input_type -> relay.control.v1.SetAgentRequest
+	11, // 22: relay.control.v1.Control.GetAgents:input_type -> relay.control.v1.GetAgentsRequest
+	15, // 23: relay.control.v1.Control.GetPipeline:input_type -> relay.control.v1.GetPipelineRequest
+	9,  // 24: relay.control.v1.Control.BypassAgent:input_type -> relay.control.v1.BypassAgentRequest
+	18, // 25: relay.control.v1.Control.Explain:input_type -> relay.control.v1.ExplainRequest
+	1,  // 26: relay.control.v1.Control.Status:output_type -> relay.control.v1.StatusResponse
+	3,  // 27: relay.control.v1.Control.Reload:output_type -> relay.control.v1.ReloadResponse
+	10, // 28: relay.control.v1.Control.InstallAgent:output_type -> relay.control.v1.AgentChange
+	10, // 29: relay.control.v1.Control.UninstallAgent:output_type -> relay.control.v1.AgentChange
+	10, // 30: relay.control.v1.Control.EnableAgent:output_type -> relay.control.v1.AgentChange
+	10, // 31: relay.control.v1.Control.DisableAgent:output_type -> relay.control.v1.AgentChange
+	10, // 32: relay.control.v1.Control.SetAgent:output_type -> relay.control.v1.AgentChange
+	12, // 33: relay.control.v1.Control.GetAgents:output_type -> relay.control.v1.GetAgentsResponse
+	16, // 34: relay.control.v1.Control.GetPipeline:output_type -> relay.control.v1.GetPipelineResponse
+	10, // 35: relay.control.v1.Control.BypassAgent:output_type -> relay.control.v1.AgentChange
+	19, // 36: relay.control.v1.Control.Explain:output_type -> relay.control.v1.ExplainResponse
+	26, // [26:37] is the sub-list for method output_type
+	15, // [15:26] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_relay_control_v1_control_proto_init() }
@@ -1201,13 +2224,15 @@ func file_relay_control_v1_control_proto_init() {
 		return
 	}
 	file_relay_control_v1_control_proto_msgTypes[6].OneofWrappers = []any{}
+	file_relay_control_v1_control_proto_msgTypes[7].OneofWrappers = []any{}
+	file_relay_control_v1_control_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_relay_control_v1_control_proto_rawDesc), len(file_relay_control_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,8 @@ const (
 	Control_SetAgent_FullMethodName       = "/relay.control.v1.Control/SetAgent"
 	Control_GetAgents_FullMethodName      = "/relay.control.v1.Control/GetAgents"
 	Control_GetPipeline_FullMethodName    = "/relay.control.v1.Control/GetPipeline"
+	Control_BypassAgent_FullMethodName    = "/relay.control.v1.Control/BypassAgent"
+	Control_Explain_FullMethodName        = "/relay.control.v1.Control/Explain"
 )
 
 // ControlClient is the client API for Control service.
@@ -47,6 +49,10 @@ type ControlClient interface {
 	SetAgent(ctx context.Context, in *SetAgentRequest, opts ...grpc.CallOption) (*AgentChange, error)
 	GetAgents(ctx context.Context, in *GetAgentsRequest, opts ...grpc.CallOption) (*GetAgentsResponse, error)
 	GetPipeline(ctx context.Context, in *GetPipelineRequest, opts ...grpc.CallOption) (*GetPipelineResponse, error)
+	// Lets mail go on without the agent for a while.
+	BypassAgent(ctx context.Context, in *BypassAgentRequest, opts ...grpc.CallOption) (*AgentChange, error)
+	// Says what would happen to a mail, before it comes.
+	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 }
 
 type controlClient struct {
@@ -147,6 +153,26 @@ func (c *controlClient) GetPipeline(ctx context.Context, in *GetPipelineRequest,
 	return out, nil
 }
 
+func (c *controlClient) BypassAgent(ctx context.Context, in *BypassAgentRequest, opts ...grpc.CallOption) (*AgentChange, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AgentChange)
+	err := c.cc.Invoke(ctx, Control_BypassAgent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainResponse)
+	err := c.cc.Invoke(ctx, Control_Explain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ControlServer is the server API for Control service.
 // All implementations must embed UnimplementedControlServer
 // for forward compatibility.
@@ -161,6 +187,10 @@ type ControlServer interface {
 	SetAgent(context.Context, *SetAgentRequest) (*AgentChange, error)
 	GetAgents(context.Context, *GetAgentsRequest) (*GetAgentsResponse, error)
 	GetPipeline(context.Context, *GetPipelineRequest) (*GetPipelineResponse, error)
+	// Lets mail go on without the agent for a while.
+	BypassAgent(context.Context, *BypassAgentRequest) (*AgentChange, error)
+	// Says what would happen to a mail, before it comes.
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	mustEmbedUnimplementedControlServer()
 }
 
@@ -197,6 +227,12 @@ func (UnimplementedControlServer) GetAgents(context.Context, *GetAgentsRequest) 
 }
 func (UnimplementedControlServer) GetPipeline(context.Context, *GetPipelineRequest) (*GetPipelineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPipeline not implemented")
+}
+func (UnimplementedControlServer) BypassAgent(context.Context, *BypassAgentRequest) (*AgentChange, error) {
+	return nil, status.Error(codes.Unimplemented, "method BypassAgent not implemented")
+}
+func (UnimplementedControlServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
 }
 func (UnimplementedControlServer) mustEmbedUnimplementedControlServer() {}
 func (UnimplementedControlServer) testEmbeddedByValue()                 {}
@@ -381,6 +417,42 @@ func _Control_GetPipeline_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_BypassAgent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BypassAgentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).BypassAgent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_BypassAgent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).BypassAgent(ctx, req.(*BypassAgentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Explain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Explain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Explain(ctx, req.(*ExplainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Control_ServiceDesc is the grpc.ServiceDesc for Control service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -423,6 +495,14 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetPipeline",
 			Handler:    _Control_GetPipeline_Handler,
+		},
+		{
+			MethodName: "BypassAgent",
+			Handler:    _Control_BypassAgent_Handler,
+		},
+		{
+			MethodName: "Explain",
+			Handler:    _Control_Explain_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
