@@ -1,6 +1,9 @@
 // Command generate compiles the .proto files below its folder into Go, without
 // protoc and without a network: protocompile parses, and the two generators run
 // as the tools that go.mod pins.
+//
+// Beside the Go code of the contract with agents it writes agent.binpb, the contract as a
+// FileDescriptorSet: what a language needs to build its stubs where there is no protoc.
 package main
 
 import (
@@ -25,6 +28,11 @@ import (
 var sources = map[string]string{
 	"relay/agent/v1/agent.proto":     "agent/v1/agent.proto",
 	"relay/control/v1/control.proto": "control/v1/control.proto",
+}
+
+// What is also committed as a descriptor set, by its source file.
+var descriptorSets = map[string]string{
+	"agent/v1/agent.proto": "agent/v1/agent.binpb",
 }
 
 func main() {
@@ -53,17 +61,34 @@ func generate(root, path, file string) error {
 	if err != nil {
 		return err
 	}
+	descriptor := protodesc.ToFileDescriptorProto(files[0])
 	request := &pluginpb.CodeGeneratorRequest{
 		FileToGenerate: []string{path},
 		Parameter:      proto.String("paths=source_relative"),
-		ProtoFile:      []*descriptorpb.FileDescriptorProto{protodesc.ToFileDescriptorProto(files[0])},
+		ProtoFile:      []*descriptorpb.FileDescriptorProto{descriptor},
 	}
 	for _, tool := range []string{"protoc-gen-go", "protoc-gen-go-grpc"} {
 		if err := run(tool, request, filepath.Dir(filepath.Join(root, file))); err != nil {
 			return fmt.Errorf("%s: %w", tool, err)
 		}
 	}
+	if set, ok := descriptorSets[file]; ok {
+		return writeSet(filepath.Join(root, set), descriptor)
+	}
 	return nil
+}
+
+// writeSet writes the file as a FileDescriptorSet, as protoc --descriptor_set_out does:
+// without the comments, which are for readers of the .proto.
+func writeSet(name string, descriptor *descriptorpb.FileDescriptorProto) error {
+	descriptor = proto.CloneOf(descriptor)
+	descriptor.SourceCodeInfo = nil
+	set := &descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{descriptor}}
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(set)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, data, 0o644)
 }
 
 // run feeds the request to a generator and writes the files it answers with.
