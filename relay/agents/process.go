@@ -179,7 +179,7 @@ func (w *workshop) clientConfig(p *process, home string, out func(string) io.Wri
 			return p.child, nil
 		},
 		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(agentv1.MaxFrameBytes)),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(agentv1.MaxFrameBytes), grpc.ForceCodecV2(codec)),
 			grpc.WithStaticStreamWindowSize(1 << 20),
 			grpc.WithStaticConnWindowSize(4 << 20),
 			grpc.WithReadBufferSize(64 << 10),
