@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	maxLine        = 78 // RFC 5322 §2.1.1
-	maxEncodedLine = 76 // RFC 2047 §2: a line with encoded words
-	maxEncodedWord = 75 // RFC 2047 §2
+	maxLine        = 78  // RFC 5322 §2.1.1: should be no longer
+	longestLine    = 998 // RFC 5322 §2.1.1: must be no longer
+	maxEncodedLine = 76  // RFC 2047 §2: a line with encoded words
+	maxEncodedWord = 75  // RFC 2047 §2
 )
 
 var words = mime.WordDecoder{CharsetReader: charset.Reader}

@@ -27,6 +27,7 @@ type Field struct {
 	id   uint32 // 0: an edit made it, the relay has not numbered it yet
 	name string
 	raw  string // what stands after the colon, with its folding, without the line end
+	open bool   // it came without a line end
 	edit *agentv1.Edit
 	turn uint64 // when edit was made
 }
@@ -92,9 +93,12 @@ func (h *Header) Add(name, text string) { h.insert(false, name, encode(name, tex
 // AddRaw is Add with a raw value, which brings its own leading space.
 func (h *Header) AddRaw(name, value string) { h.insert(false, name, value) }
 
-// AddLast adds a field at the bottom. The relay refuses that where the section ends in the
-// middle of a line.
-func (h *Header) AddLast(name, text string) { h.insert(true, name, encode(name, text)) }
+// AddLast adds a field at the bottom; where the section ends in the middle of a line, which only
+// an agent that is shown all fields can see, at the top.
+func (h *Header) AddLast(name, text string) {
+	all := h.all()
+	h.insert(len(all) == 0 || !all[len(all)-1].open, name, encode(name, text))
+}
 
 // Remove removes every field of the name and returns how many there were.
 func (h *Header) Remove(name string) int {
@@ -135,6 +139,23 @@ func (f *Field) SetRaw(value string) {
 	}
 	f.numbered()
 	f.record(&agentv1.Edit{Op: &agentv1.Edit_ReplaceHeader{ReplaceHeader: &agentv1.ReplaceHeader{Id: f.id, Value: []byte(value)}}})
+}
+
+// Rename gives the field another name. Its place and its value stay, byte for byte. The relay
+// refuses that where the value holds a NUL, which it lets through only where nobody edits.
+func (f *Field) Rename(name string) {
+	f.h.change()
+	f.name = name
+	if f.edit != nil && f.turn == f.h.m.s.turn {
+		if add := f.edit.GetAddHeader(); add != nil {
+			add.Name = name
+		} else {
+			f.edit.GetReplaceHeader().Name = name
+		}
+		return
+	}
+	f.numbered()
+	f.record(&agentv1.Edit{Op: &agentv1.Edit_ReplaceHeader{ReplaceHeader: &agentv1.ReplaceHeader{Id: f.id, Name: name, Value: []byte(f.raw)}}})
 }
 
 // Remove removes the field.
@@ -217,6 +238,7 @@ func (h *Header) all() []*Field {
 			f.id = b.Id[i]
 		}
 		f.name, f.raw = part(b.Raw[start:end])
+		f.open = end == start || b.Raw[end-1] != '\n'
 		h.fields[i] = f
 		start = end
 	}

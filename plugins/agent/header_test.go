@@ -34,6 +34,22 @@ func TestLinesThatAreNoFields(t *testing.T) {
 	}
 }
 
+func TestAddLastToASectionThatEndsInALine(t *testing.T) {
+	for raw, bottom := range map[string]bool{"": true, "A: b\r\n": true, "A: b": false} {
+		s := &Session{turn: 1}
+		m := newMessage(s)
+		b := &agentv1.HeaderBlock{Raw: []byte(raw)}
+		if raw != "" {
+			b.End = []uint32{uint32(len(raw))}
+		}
+		m.header.take(b)
+		m.Header().AddLast("X", "y")
+		if got := s.edits[0].GetAddHeader().GetBottom(); got != bottom {
+			t.Errorf("behind %q: at the bottom %v, want %v", raw, got, bottom)
+		}
+	}
+}
+
 func TestAFieldWithoutANumberCannotBeEditedLater(t *testing.T) {
 	s := &Session{turn: 1}
 	m := newMessage(s)

@@ -41,6 +41,7 @@ type service struct {
 // instance is an agent value with what a session needs of it. Immutable.
 type instance struct {
 	name  string
+	value any
 	calls [64]handler // by event type
 	log   *slog.Logger
 }
@@ -86,6 +87,7 @@ func (p *service) Configure(_ context.Context, q *agentv1.ConfigureRequest) (*ag
 		r.Errors = fieldErrors(err)
 		return r, nil
 	}
+	r.Subscriptions = f.bound(made.value)
 	if !q.ValidateOnly {
 		p.current.Store(made)
 	}
@@ -126,7 +128,7 @@ func (p *service) instance(f *Factory, q *agentv1.ConfigureRequest) (made *insta
 	if err != nil {
 		return nil, err
 	}
-	made = &instance{name: q.AgentName, log: log}
+	made = &instance{name: q.AgentName, value: value, log: log}
 	for i := range bindings {
 		b := &bindings[i]
 		if c, decides := b.bind(value); c != nil {

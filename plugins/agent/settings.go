@@ -68,8 +68,12 @@ func decodeStruct(data []byte, v reflect.Value, path string) []error {
 
 func decodeField(data []byte, v reflect.Value, name string) []error {
 	_, itself := v.Addr().Interface().(json.Unmarshaler)
-	if v.Kind() == reflect.Struct && !itself {
+	switch {
+	case itself:
+	case v.Kind() == reflect.Struct:
 		return decodeStruct(data, v, name+".")
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+		return decodeTables(data, v, name)
 	}
 	// A bare number would be nanoseconds, which nobody means.
 	if v.Type() == reflect.TypeFor[time.Duration]() {
@@ -93,6 +97,21 @@ func decodeField(data []byte, v reflect.Value, name string) []error {
 		return []error{FieldError{name, fmt.Sprintf("must be %s, not %s", wanted(v.Type()), kindOf(data))}}
 	}
 	return []error{FieldError{name, err.Error()}}
+}
+
+// decodeTables decodes a list of tables, each as a table of its own. The first is name[0].
+func decodeTables(data []byte, v reflect.Value, name string) []error {
+	var given []json.RawMessage
+	if err := json.Unmarshal(data, &given); err != nil {
+		return []error{FieldError{name, fmt.Sprintf("must be %s, not %s", wanted(v.Type()), kindOf(data))}}
+	}
+	list := reflect.MakeSlice(v.Type(), len(given), len(given))
+	var problems []error
+	for i := range given {
+		problems = append(problems, decodeField(given[i], list.Index(i), fmt.Sprintf("%s[%d]", name, i))...)
+	}
+	v.Set(list)
+	return problems
 }
 
 // settingsFields maps the names in use to the fields of v.
@@ -121,6 +140,8 @@ func wanted(t reflect.Type) string {
 		return "a string"
 	case reflect.Bool:
 		return "true or false"
+	case reflect.Pointer:
+		return wanted(t.Elem())
 	case reflect.Slice, reflect.Array:
 		return "a list (each " + wanted(t.Elem()) + ")"
 	case reflect.Map, reflect.Struct:

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,13 @@ type testSettings struct {
 	Nested struct {
 		On bool `json:"on"`
 	} `json:"nested"`
+	Tables []struct {
+		Name string `json:"name"`
+		On   *bool  `json:"on"`
+		Deep []struct {
+			N int `json:"n"`
+		} `json:"deep"`
+	} `json:"tables"`
 	Bad bool `json:"-"`
 }
 
@@ -45,8 +53,16 @@ func TestSettings(t *testing.T) {
 				"nested.on: must be true or false, not the number 1\n" +
 				"wait: must be a duration with a unit, such as \"10s\"\n" +
 				"word: must be a string, not the number 1"},
-		{`{"Word":"w","bad":true}`, "Word: unknown setting; there are count, list, nested, wait, word\n" +
-			"bad: unknown setting; there are count, list, nested, wait, word"},
+		{`{"Word":"w","bad":true}`, "Word: unknown setting; there are count, list, nested, tables, wait, word\n" +
+			"bad: unknown setting; there are count, list, nested, tables, wait, word"},
+		{`{"tables":[{"name":"a","on":false,"deep":[{"n":1},{}]},{}]}`, ""},
+		{`{"tables":{}}`, "tables: must be a list (each a table), not a table"},
+		{`{"tables":[{"name":1},5,{"on":"x","deep":[{},{"m":1,"n":"x"}]}]}`,
+			"tables[0].name: must be a string, not the number 1\n" +
+				"tables[1]: must be a table, not the number 5\n" +
+				"tables[2].deep[1].m: unknown setting; there are n\n" +
+				"tables[2].deep[1].n: must be a whole number in range of int, not a string\n" +
+				"tables[2].on: must be true or false, not a string"},
 		{`{"count":-1}`, "count: must not be negative"},
 	} {
 		v := testSettings{Word: "default"}
@@ -55,7 +71,7 @@ func TestSettings(t *testing.T) {
 			t.Errorf("Settings(%s) = %s, want %s", tc.json, got, tc.want)
 		}
 		switch {
-		case len(tc.json) > 50 && err == nil:
+		case strings.Contains(tc.json, `"wait":"1m"`) && err == nil:
 			if diff := cmp.Diff(want, v, cmp.AllowUnexported(testSettings{})); diff != "" {
 				t.Error(diff)
 			}
@@ -77,7 +93,7 @@ func TestFieldErrorsAreFoundWhereverTheyAre(t *testing.T) {
 }
 
 func FuzzSettings(f *testing.F) {
-	for _, s := range []string{`{}`, `{"word":"w"}`, `{"nested":{"on":1}}`, `{"wait":"5"}`, `[`, `{"list":[1]}`, `{"nested":null}`, `null`, `{"":{}}`} {
+	for _, s := range []string{`{}`, `{"word":"w"}`, `{"nested":{"on":1}}`, `{"wait":"5"}`, `[`, `{"list":[1]}`, `{"nested":null}`, `null`, `{"":{}}`, `{"tables":[{"on":null},1]}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -22,7 +22,8 @@ type Setup struct {
 // Settings decodes the operator's settings into the struct that v points to, whose fields
 // carry json tags. Fields that are not given keep the value they have, so set the defaults
 // first. An unknown field, a wrong type and whatever a Validate() error method of v reports
-// are errors, all at once, each a FieldError.
+// are errors, all at once, each a FieldError. The tables of a list are named by their place in
+// it, the first one "rules[0]". A pointer stays nil where the field is not given.
 func (s Setup) Settings(v any) error { return decodeSettings(s.settings, v) }
 
 // May reports whether the operator granted p.

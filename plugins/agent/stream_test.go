@@ -55,6 +55,22 @@ func TestEditsOfHeaderFieldsLeaveTheOthersByteForByte(t *testing.T) {
 		}, strings.Replace(sample, "X-Two: 1\r\nx-two: 2\r\n", "", 1)},
 		{"changed and removed", func(h *agent.Header) { h.SetText("X-Two", "9"); h.Field("X-Two").Remove() },
 			strings.Replace(sample, "X-Two: 1\r\n", "", 1)},
+		{"renamed in its place", func(h *agent.Header) { h.Field("Received").Rename("X-Received") }, "X-" + sample},
+		{"renamed, then changed", func(h *agent.Header) {
+			f := h.Field("X-Two")
+			f.Rename("X-One")
+			f.SetText("9")
+		}, strings.Replace(sample, "X-Two: 1", "X-One: 9", 1)},
+		{"changed, then renamed", func(h *agent.Header) { h.SetText("X-Two", "9"); h.Field("x-two").Rename("X-One") },
+			strings.Replace(sample, "X-Two: 1", "X-One: 9", 1)},
+		{"added, then renamed", func(h *agent.Header) { h.Add("X-New", "a"); h.Field("X-New").Rename("X-Newer") }, "X-Newer: a\r\n" + sample},
+		{"found under the new name only", func(h *agent.Header) {
+			h.Field("Received").Rename("X-Received")
+			if h.Has("Received") || !h.Has("x-received") {
+				panic("the old name")
+			}
+		}, "X-" + sample},
+		{"a tagged Subject", func(h *agent.Header) { h.TagSubject("[a] ") }, strings.Replace(sample, "=?", "[a] =?", 1)},
 		{"a line break in a text injects nothing", func(h *agent.Header) { h.SetText("X-New", "a\r\nBcc: b") }, "X-New: a  Bcc: b\r\n" + sample},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -57,7 +57,9 @@ func (c *catchall) OnEndOfHeaders(_ context.Context, m *agent.Message) agent.Ver
 		m.ReplaceRecipient(r, address)
 	}
 	if tag, ok := tags.agreed(); ok {
-		c.mark(m.Header(), tag)
+		if tag = agent.Showable(tag); tag != "" {
+			m.Header().TagSubject(strings.ReplaceAll(c.settings.TagFormat, placeholder, tag))
+		}
 	}
 	return agent.Continue()
 }

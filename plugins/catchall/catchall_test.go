@@ -1,7 +1,6 @@
 package main
 
 import (
-	"mime"
 	"slices"
 	"strings"
 	"testing"
@@ -186,31 +185,6 @@ func FuzzSplit(f *testing.F) {
 		}
 		if l, d := agent.Split(agent.Join(alias, "example.org")); l != alias || d != "example.org" {
 			t.Errorf("%q does not come back from its address: %q, %q", alias, l, d)
-		}
-	})
-}
-
-func FuzzSubject(f *testing.F) {
-	for _, s := range [][2]string{{"shop", " Hello"}, {"büro", " =?utf-8?q?h?="}, {"=?", "\r\n Hello"}, {"a\r\nb", " x\r\n\ty"}, {"\xff", ""}, {"?=_", " \xe9"}} {
-		f.Add(s[0], s[1])
-	}
-	f.Fuzz(func(t *testing.T, tag, raw string) {
-		if strings.ContainsAny(strings.NewReplacer("\r\n ", "", "\r\n\t", "").Replace(raw), "\r\n") {
-			return // no header field
-		}
-		mark := "[" + clean(tag) + "] "
-		got := prefix(9, mark, raw)
-		if strings.ContainsAny(strings.NewReplacer("\r\n ", "", "\r\n\t", "").Replace(got), "\r\n") {
-			t.Fatalf("prefix(%q, %q) = %q breaks the header section", mark, raw, got)
-		}
-		rest := strings.TrimLeft(raw, " \t")
-		if !strings.HasSuffix(got, rest) {
-			t.Fatalf("prefix(%q, %q) = %q changed the original", mark, raw, got)
-		}
-		head := strings.NewReplacer("\r\n", "").Replace(strings.TrimSuffix(got, rest))
-		shown, err := new(mime.WordDecoder).DecodeHeader(head)
-		if err != nil || strings.TrimSpace(shown) != strings.TrimSpace(mark) {
-			t.Errorf("prefix(%q, %q) = %q shows %q", mark, raw, got, shown)
 		}
 	})
 }

@@ -39,6 +39,7 @@ type Config struct {
 	Grant           []agent.Permission   // nil: what the agent asks for
 	Timeout         time.Duration        // of a decision; 10 s
 	Refused         func(problem string) // what the relay would refuse; nil: ends the test
+	StateDir        string               // the agent's folder; empty: one of the Host's own, the same each time
 }
 
 // Host plays the relay. Its methods are for the goroutine of the test.
@@ -47,9 +48,11 @@ type Host struct {
 	config     Config
 	client     agentv1.AgentServiceClient
 	offer      *agentv1.Factory
+	bound      []*agentv1.Subscription // with the settings it has
 	granted    []agentv1.Permission
 	sessions   int
 	generation uint64
+	stateDir   string
 }
 
 const agentName = "under-test"
@@ -57,7 +60,7 @@ const agentName = "under-test"
 // Start starts the agent and configures it. It ends the test where the agent refuses that.
 func Start(t testing.TB, f agent.Factory, c Config) *Host {
 	t.Helper()
-	h := &Host{t: t}
+	h := &Host{t: t, stateDir: t.TempDir()}
 	service, err := agent.NewService(slog.New(slog.NewTextHandler(t.Output(), nil)), f)
 	if err != nil {
 		t.Fatalf("agenttest: %v", err)
@@ -114,10 +117,13 @@ func (h *Host) Configure(c Config) error {
 			granted = append(granted, agentv1.Permission(p))
 		}
 	}
+	if c.StateDir == "" {
+		c.StateDir = h.stateDir
+	}
 	h.generation++
 	answer, err := h.client.Configure(h.t.Context(), &agentv1.ConfigureRequest{
 		AgentName: agentName, Role: c.Role, Factory: h.offer.Name, Settings: settings, Hostname: "mx.example.org",
-		AcceptedDomains: c.AcceptedDomains, Granted: granted, StateDir: h.t.TempDir(), Generation: h.generation,
+		AcceptedDomains: c.AcceptedDomains, Granted: granted, StateDir: c.StateDir, Generation: h.generation,
 		Capabilities: []agentv1.Capability{
 			agentv1.Capability_CAPABILITY_DEFERRED_EVENTS, agentv1.Capability_CAPABILITY_RESUME,
 		},
@@ -132,7 +138,7 @@ func (h *Host) Configure(c Config) error {
 	if len(problems) > 0 {
 		return errors.Join(problems...)
 	}
-	h.config, h.granted = c, granted
+	h.config, h.granted, h.bound = c, granted, answer.Subscriptions
 	return nil
 }
 
@@ -143,14 +149,20 @@ func encodeSettings(settings any) ([]byte, error) {
 	return json.Marshal(settings)
 }
 
-// Binds reports whether the agent is bound to the event, and whether it decides there.
+// Binds reports whether the agent is bound to the event with the settings it has, and whether it
+// decides there.
 func (h *Host) Binds(e agent.Event) (bound, decides bool) {
 	sub := h.subscription(agentv1.EventType(e))
 	return sub != nil, sub.GetMode() == agentv1.Subscription_MODE_DECIDE
 }
 
+// HeaderNames returns the header fields that the agent is shown at the event; none: all.
+func (h *Host) HeaderNames(e agent.Event) []string {
+	return slices.Clone(h.subscription(agentv1.EventType(e)).GetHeaderNames())
+}
+
 func (h *Host) subscription(e agentv1.EventType) *agentv1.Subscription {
-	for _, sub := range h.offer.Subscriptions {
+	for _, sub := range h.bound {
 		if sub.Event == e {
 			return sub
 		}

@@ -58,6 +58,9 @@ func (c *Conn) actionProblem(at agentv1.EventType, v *agentv1.Verdict) string {
 	if at == agentv1.EventType_EVENT_TYPE_REJECT && v.Action != agentv1.Action_ACTION_CONTINUE && v.Action != agentv1.Action_ACTION_DISCONNECT {
 		return "OnReject can only continue or disconnect"
 	}
+	if v.Action == agentv1.Action_ACTION_DISCARD && (at < agentv1.EventType_EVENT_TYPE_MAIL_COMMAND || at > agentv1.EventType_EVENT_TYPE_END_OF_DATA) {
+		return fmt.Sprintf("there is no message to discard at %s", agent.Event(at))
+	}
 	if code := v.Reply.GetCode(); class != 0 && code != 0 && code/100 != class {
 		return fmt.Sprintf("%s with code %d", v.Action, code)
 	}

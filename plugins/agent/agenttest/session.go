@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -55,9 +56,25 @@ type Result struct {
 	Header     string // the header section, byte for byte, without the empty line
 }
 
+// Client is who connects.
+type Client struct {
+	Address  string // IP address
+	Listener string // "127.0.0.1:25" where not given
+	Internal bool   // may send to any domain
+}
+
 // Connect opens a session from the client's address.
 func (h *Host) Connect(ip string) *Conn {
 	h.t.Helper()
+	return h.ConnectFrom(Client{Address: ip})
+}
+
+// ConnectFrom is Connect for a client of which more is to be said.
+func (h *Host) ConnectFrom(client Client) *Conn {
+	h.t.Helper()
+	if client.Listener == "" {
+		client.Listener = "127.0.0.1:25"
+	}
 	stream, err := h.client.Session(h.t.Context())
 	if err != nil {
 		h.t.Fatalf("agenttest: Session: %v", err)
@@ -71,7 +88,8 @@ func (h *Host) Connect(ip string) *Conn {
 	}}})
 	h.t.Cleanup(func() { _ = c.end(agentv1.SessionEnd_REASON_CLIENT_LOST) })
 	c.connection = &agentv1.ConnectionInfo{
-		RemoteIp: netip.MustParseAddr(ip).AsSlice(), RemotePort: 49152, LocalIp: []byte{127, 0, 0, 1}, LocalPort: 25, Listener: "127.0.0.1:25",
+		RemoteIp: netip.MustParseAddr(client.Address).AsSlice(), RemotePort: 49152, LocalIp: []byte{127, 0, 0, 1}, LocalPort: 25,
+		Listener: client.Listener, Internal: client.Internal, StartedUnixMs: time.Now().UnixMilli(),
 	}
 	c.Greeting = c.event(&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_CONNECT})
 	return c
