@@ -24,6 +24,8 @@ const (
 	SubmitMail       = Permission(agentv1.Permission_PERMISSION_SUBMIT)            // new messages
 	RelayMail        = Permission(agentv1.Permission_PERMISSION_RELAY)             // addresses outside the accepted domains
 	UseNetwork       = Permission(agentv1.Permission_PERMISSION_NETWORK)           // talks to others over the network
+	RouteMail        = Permission(agentv1.Permission_PERMISSION_ROUTE)             // SetRoute, SetPriority
+	DeliverMail      = Permission(agentv1.Permission_PERMISSION_DELIVER)           // delivers in the relay's place
 )
 
 // String returns the name, such as "change_headers".

@@ -3,7 +3,9 @@
 // as the tools that go.mod pins.
 //
 // Beside the Go code of the contract with agents it writes agent.binpb, the contract as a
-// FileDescriptorSet: what a language needs to build its stubs where there is no protoc.
+// FileDescriptorSet: what a language needs to build its stubs where there is no protoc. With
+// -release the same is written as released.binpb, which a test holds later versions against:
+// a step of each release, and of nothing else.
 package main
 
 import (
@@ -38,10 +40,16 @@ var descriptorSets = map[string]string{
 func main() {
 	log.SetFlags(0)
 	root := flag.String("root", "proto", "the folder that holds agent/v1 and control/v1")
+	release := flag.Bool("release", false, "take the contract with agents as released")
 	flag.Parse()
 	for path, file := range sources {
 		if err := generate(*root, path, file); err != nil {
 			log.Fatalf("generate %s: %v", file, err)
+		}
+	}
+	if *release {
+		if err := freeze(*root); err != nil {
+			log.Fatal(err)
 		}
 	}
 }
@@ -89,6 +97,14 @@ func writeSet(name string, descriptor *descriptorpb.FileDescriptorProto) error {
 		return err
 	}
 	return os.WriteFile(name, data, 0o644)
+}
+
+func freeze(root string) error {
+	data, err := os.ReadFile(filepath.Join(root, "agent/v1/agent.binpb"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(root, "agent/v1/released.binpb"), data, 0o644)
 }
 
 // run feeds the request to a generator and writes the files it answers with.

@@ -62,7 +62,7 @@ func (s *spec) request(generation uint64, scratch string, validateOnly bool, hom
 		Role: string(s.Service), Factory: s.Factory, AcceptedDomains: s.domains,
 		ValidateOnly: validateOnly, Hostname: s.hostname,
 	}
-	for p := event.ReadHeaders; p <= event.MayNetwork; p++ {
+	for p := event.ReadHeaders; p < event.NumPermissions; p++ {
 		if s.Granted.Has(p) {
 			q.Granted = append(q.Granted, agentv1.Permission(p))
 		}

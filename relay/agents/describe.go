@@ -48,7 +48,7 @@ func describe(ctx context.Context, p agentv1.AgentServiceClient, version, factor
 		ChangesRecipientsAt: event.Kind(f.ChangesRecipientsAt),
 	}
 	for _, p := range f.Permissions {
-		if p <= 0 || p > agentv1.Permission_PERMISSION_NETWORK {
+		if p <= 0 || p >= event.NumPermissions {
 			return "", Described{}, fmt.Errorf("factory %s asks for a permission this relay does not know (%d)", f.Name, p)
 		}
 		d.Asks = d.Asks.With(event.Permission(p))

@@ -208,7 +208,7 @@ func parsePermissions(words []string) (event.Permissions, error) {
 	var set event.Permissions
 next:
 	for _, w := range words {
-		for p := event.ReadHeaders; p <= event.MayNetwork; p++ {
+		for p := event.ReadHeaders; p < event.NumPermissions; p++ {
 			if p.String() == w {
 				set = set.With(p)
 				continue next

@@ -173,7 +173,7 @@ func TestValuesAreThoseOfTheWireContract(t *testing.T) {
 	same(t, actions, agentv1.Action_name)
 
 	permissions := map[int32]string{0: "PERMISSION_UNSPECIFIED"}
-	for p := event.ReadHeaders; p <= event.MayNetwork; p++ {
+	for p := event.ReadHeaders; p < event.NumPermissions; p++ {
 		permissions[int32(p)] = wireName("PERMISSION_", p.String())
 	}
 	same(t, permissions, agentv1.Permission_name)

@@ -129,10 +129,15 @@ const (
 	MaySubmit        Permission = 9
 	MayRelay         Permission = 10
 	MayNetwork       Permission = 11
+	MayRoute         Permission = 12
+	MayDeliver       Permission = 13
+
+	// NumPermissions is more than every Permission.
+	NumPermissions = 14
 )
 
 var permissionNames = [...]string{"", "read-headers", "read-body", "change-headers", "change-body", "change-sender",
-	"change-recipients", "reject", "discard", "submit", "relay", "network"}
+	"change-recipients", "reject", "discard", "submit", "relay", "network", "route", "deliver"}
 
 // String returns the word operators grant by.
 func (p Permission) String() string {
@@ -154,7 +159,7 @@ func (s Permissions) With(p Permission) Permissions { return s | 1<<p }
 // List returns the words of all in the set.
 func (s Permissions) List() []string {
 	var all []string
-	for p := ReadHeaders; p <= MayNetwork; p++ {
+	for p := ReadHeaders; p < NumPermissions; p++ {
 		if s.Has(p) {
 			all = append(all, p.String())
 		}

@@ -4,12 +4,20 @@
 // The AGENT is the gRPC server; the host serves nothing to the agent. go-plugin's
 // ProtocolVersion is the major version of this package.
 //
-// Promises (in force from the first release with a Hub on; until then a new version
-// may change what is here):
-//   - Fields and enum values are only added; a number is never used again.
-//   - New behaviour hangs on a Capability that both sides named.
-//   - An unknown field, enum value or frame is ignored, unless its capability was not
-//     negotiated: then it is a protocol error of the side that sent it.
+// Promises (in force from the first release with a Hub on; until then a new version may
+// still change what is here):
+//   - Fields, enum values and methods are only added. A number is never used again, a name
+//     keeps its number, a field its type. A test holds this file against the descriptor set
+//     of the last release, released.binpb.
+//   - New behaviour hangs on a Capability that both sides named at Configure. An agent of
+//     today works with a host of tomorrow, and the other way round, with what both know.
+//   - A field or frame that the receiver does not know is ignored; it never ends a session.
+//     A frame that it knows and whose capability was not negotiated is a protocol error of
+//     the side that sent it.
+//   - An enum value that an agent does not know reads as UNSPECIFIED, but for an event that
+//     awaits a verdict: that is answered with an empty one, which continues. An action or an
+//     edit that a host does not know is refused and the agent's failure policy applies:
+//     what an agent wants is done or seen to fail, never half done.
 //   - A verdict changes nothing until the host has applied it, so a repeated event
 //     (same session, same seq, after a crash) may be judged again without harm.
 
@@ -48,8 +56,8 @@ const (
 	Capability_CAPABILITY_UPLOAD          Capability = 5  // UploadChunk: a new body in chunks
 	Capability_CAPABILITY_UPLOAD_FILE     Capability = 6  // a new body as a file in scratch_dir
 	Capability_CAPABILITY_PROGRESS        Capability = 7  // Progress extends the time limit
-	Capability_CAPABILITY_ROUTING         Capability = 8  // routing events and their actions
-	Capability_CAPABILITY_DELIVERY        Capability = 9  // delivery events: the agent delivers by itself
+	Capability_CAPABILITY_ROUTING         Capability = 8  // sessions of SESSION_KIND_ROUTING: the events of a queued message
+	Capability_CAPABILITY_DELIVERY        Capability = 9  // sessions of SESSION_KIND_DELIVERY: the agent delivers by itself
 	Capability_CAPABILITY_RESUME          Capability = 10 // a session may be opened in its middle, see SessionStart.resumed
 	Capability_CAPABILITY_SUBMIT          Capability = 11 // Submit, SubmitResult
 	Capability_CAPABILITY_LARGE_STATE     Capability = 12 // StateChunk: headers or envelopes larger than a frame
@@ -128,11 +136,13 @@ const (
 	Permission_PERMISSION_CHANGE_BODY       Permission = 4  // replace_body, replace_message
 	Permission_PERMISSION_CHANGE_SENDER     Permission = 5  // set_sender, set_mail_params
 	Permission_PERMISSION_CHANGE_RECIPIENTS Permission = 6  // add, remove, replace recipients, set_rcpt_params
-	Permission_PERMISSION_REJECT            Permission = 7  // reject, tempfail, disconnect
-	Permission_PERMISSION_DISCARD           Permission = 8  // discard, quarantine
+	Permission_PERMISSION_REJECT            Permission = 7  // reject, tempfail, disconnect, defer; remove_recipient with a DSN
+	Permission_PERMISSION_DISCARD           Permission = 8  // discard, quarantine, delete
 	Permission_PERMISSION_SUBMIT            Permission = 9  // new messages
 	Permission_PERMISSION_RELAY             Permission = 10 // addresses outside the accepted domains
 	Permission_PERMISSION_NETWORK           Permission = 11 // the agent talks to others over the network
+	Permission_PERMISSION_ROUTE             Permission = 12 // set_route, set_priority
+	Permission_PERMISSION_DELIVER           Permission = 13 // delivers mail in the relay's place
 )
 
 // Enum value maps for Permission.
@@ -150,6 +160,8 @@ var (
 		9:  "PERMISSION_SUBMIT",
 		10: "PERMISSION_RELAY",
 		11: "PERMISSION_NETWORK",
+		12: "PERMISSION_ROUTE",
+		13: "PERMISSION_DELIVER",
 	}
 	Permission_value = map[string]int32{
 		"PERMISSION_UNSPECIFIED":       0,
@@ -164,6 +176,8 @@ var (
 		"PERMISSION_SUBMIT":            9,
 		"PERMISSION_RELAY":             10,
 		"PERMISSION_NETWORK":           11,
+		"PERMISSION_ROUTE":             12,
+		"PERMISSION_DELIVER":           13,
 	}
 )
 
@@ -194,13 +208,25 @@ func (Permission) EnumDescriptor() ([]byte, []int) {
 	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{1}
 }
 
+// What a session is. All kinds run on the same stream and by the same rules: start, events
+// and verdicts, end. Agents are shown the kinds whose events they are bound to; ROUTING and
+// DELIVERY only where their capability was negotiated.
 type SessionKind int32
 
 const (
 	SessionKind_SESSION_KIND_UNSPECIFIED SessionKind = 0
-	SessionKind_SESSION_KIND_SMTP        SessionKind = 1
-	SessionKind_SESSION_KIND_ROUTING     SessionKind = 2
-	SessionKind_SESSION_KIND_DELIVERY    SessionKind = 3
+	// An SMTP session: CONNECT to DISCONNECT, with any number of messages.
+	SessionKind_SESSION_KIND_SMTP SessionKind = 1
+	// One message on its way from the queue to delivery: SUBMITTED_MESSAGE, RESOLVED_MESSAGE,
+	// ROUTED_MESSAGE, CATEGORIZED_MESSAGE, in this order, each with RoutingDetail. Connection
+	// and client are attached as they were when the message came in by SMTP; the message bag
+	// is the one the SMTP agents have filled. A message that is deferred comes again in a
+	// session of its own, with attempt one higher, as does the clone a Fork makes.
+	SessionKind_SESSION_KIND_ROUTING SessionKind = 2
+	// One connection of a delivery agent to where it delivers: OPEN_CONNECTION, then
+	// DELIVER_MAIL_ITEM for one message after the other, then CLOSE_CONNECTION, each with
+	// DeliveryDetail. Several sessions may run for one next hop, as many as the operator allows.
+	SessionKind_SESSION_KIND_DELIVERY SessionKind = 3
 )
 
 // Enum value maps for SessionKind.
@@ -260,20 +286,21 @@ const (
 	EventType_EVENT_TYPE_RCPT_COMMAND          EventType = 8
 	EventType_EVENT_TYPE_DATA_COMMAND          EventType = 9 // DATA or the first BDAT, before 354
 	EventType_EVENT_TYPE_END_OF_HEADERS        EventType = 10
-	EventType_EVENT_TYPE_END_OF_DATA           EventType = 11
+	EventType_EVENT_TYPE_END_OF_DATA           EventType = 11 // Hub, Edge: the whole message is in, before 250. The last event that
+	// can refuse it to the client
 	EventType_EVENT_TYPE_RSET_COMMAND          EventType = 12
 	EventType_EVENT_TYPE_NOOP_COMMAND          EventType = 13
 	EventType_EVENT_TYPE_HELP_COMMAND          EventType = 14
 	EventType_EVENT_TYPE_REJECT                EventType = 15 // after every 4xx or 5xx reply, whoever caused it
 	EventType_EVENT_TYPE_DISCONNECT            EventType = 16 // NOTIFY only
 	EventType_EVENT_TYPE_PROXY_INBOUND_MESSAGE EventType = 17 // FrontEnd: the next hop is chosen, nothing sent yet
-	EventType_EVENT_TYPE_SUBMITTED_MESSAGE     EventType = 32
-	EventType_EVENT_TYPE_RESOLVED_MESSAGE      EventType = 33
-	EventType_EVENT_TYPE_ROUTED_MESSAGE        EventType = 34
-	EventType_EVENT_TYPE_CATEGORIZED_MESSAGE   EventType = 35
-	EventType_EVENT_TYPE_OPEN_CONNECTION       EventType = 48 // delivery
-	EventType_EVENT_TYPE_DELIVER_MAIL_ITEM     EventType = 49
-	EventType_EVENT_TYPE_CLOSE_CONNECTION      EventType = 50
+	EventType_EVENT_TYPE_SUBMITTED_MESSAGE     EventType = 32 // routing: taken off the queue, recipients as they came
+	EventType_EVENT_TYPE_RESOLVED_MESSAGE      EventType = 33 // routing: recipients are final, no next hop yet: set_route belongs here
+	EventType_EVENT_TYPE_ROUTED_MESSAGE        EventType = 34 // routing: every recipient has its next hop
+	EventType_EVENT_TYPE_CATEGORIZED_MESSAGE   EventType = 35 // routing: the last stop before delivery: sign here
+	EventType_EVENT_TYPE_OPEN_CONNECTION       EventType = 48 // delivery: mail waits for a next hop the agent serves
+	EventType_EVENT_TYPE_DELIVER_MAIL_ITEM     EventType = 49 // delivery: one message for it
+	EventType_EVENT_TYPE_CLOSE_CONNECTION      EventType = 50 // delivery: nothing more is to come
 )
 
 // Enum value maps for EventType.
@@ -361,23 +388,147 @@ func (EventType) EnumDescriptor() ([]byte, []int) {
 	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{3}
 }
 
+// How a message came into the queue.
+type Arrival int32
+
+const (
+	Arrival_ARRIVAL_UNSPECIFIED Arrival = 0
+	Arrival_ARRIVAL_SMTP        Arrival = 1
+	Arrival_ARRIVAL_AGENT       Arrival = 2 // Submit
+	Arrival_ARRIVAL_DSN         Arrival = 3 // a notice of the relay's own
+	Arrival_ARRIVAL_OPERATOR    Arrival = 4 // resubmitted by command
+)
+
+// Enum value maps for Arrival.
+var (
+	Arrival_name = map[int32]string{
+		0: "ARRIVAL_UNSPECIFIED",
+		1: "ARRIVAL_SMTP",
+		2: "ARRIVAL_AGENT",
+		3: "ARRIVAL_DSN",
+		4: "ARRIVAL_OPERATOR",
+	}
+	Arrival_value = map[string]int32{
+		"ARRIVAL_UNSPECIFIED": 0,
+		"ARRIVAL_SMTP":        1,
+		"ARRIVAL_AGENT":       2,
+		"ARRIVAL_DSN":         3,
+		"ARRIVAL_OPERATOR":    4,
+	}
+)
+
+func (x Arrival) Enum() *Arrival {
+	p := new(Arrival)
+	*p = x
+	return p
+}
+
+func (x Arrival) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Arrival) Descriptor() protoreflect.EnumDescriptor {
+	return file_relay_agent_v1_agent_proto_enumTypes[4].Descriptor()
+}
+
+func (Arrival) Type() protoreflect.EnumType {
+	return &file_relay_agent_v1_agent_proto_enumTypes[4]
+}
+
+func (x Arrival) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Arrival.Descriptor instead.
+func (Arrival) EnumDescriptor() ([]byte, []int) {
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{4}
+}
+
+// In which order messages of a queue are tried.
+type Priority int32
+
+const (
+	Priority_PRIORITY_UNSPECIFIED Priority = 0 // normal
+	Priority_PRIORITY_LOW         Priority = 1
+	Priority_PRIORITY_NORMAL      Priority = 2
+	Priority_PRIORITY_HIGH        Priority = 3
+)
+
+// Enum value maps for Priority.
+var (
+	Priority_name = map[int32]string{
+		0: "PRIORITY_UNSPECIFIED",
+		1: "PRIORITY_LOW",
+		2: "PRIORITY_NORMAL",
+		3: "PRIORITY_HIGH",
+	}
+	Priority_value = map[string]int32{
+		"PRIORITY_UNSPECIFIED": 0,
+		"PRIORITY_LOW":         1,
+		"PRIORITY_NORMAL":      2,
+		"PRIORITY_HIGH":        3,
+	}
+)
+
+func (x Priority) Enum() *Priority {
+	p := new(Priority)
+	*p = x
+	return p
+}
+
+func (x Priority) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Priority) Descriptor() protoreflect.EnumDescriptor {
+	return file_relay_agent_v1_agent_proto_enumTypes[5].Descriptor()
+}
+
+func (Priority) Type() protoreflect.EnumType {
+	return &file_relay_agent_v1_agent_proto_enumTypes[5]
+}
+
+func (x Priority) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Priority.Descriptor instead.
+func (Priority) EnumDescriptor() ([]byte, []int) {
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{5}
+}
+
 // ---------------------------------------------------------------- verdicts
+// What an agent wants done. Which actions an event takes:
+//
+//	SMTP events               CONTINUE, REJECT, TEMPFAIL, DISCONNECT, DISCARD from MAIL to END_OF_DATA,
+//	                          ACCEPT, SKIP, DETACH; QUARANTINE at END_OF_DATA
+//	REJECT                    CONTINUE, DISCONNECT
+//	routing events            CONTINUE, ACCEPT, DEFER, DELETE, QUARANTINE, REJECT: every recipient is
+//	                          removed with a DSN that has the reply
+//	OPEN_CONNECTION           CONTINUE (the agent is connected: Verdict.connection), DEFER and REJECT:
+//	                          the queue, as with QUEUE_FATE_…
+//	DELIVER_MAIL_ITEM         DELIVERED, DEFER, REJECT for the recipients without a result of their own;
+//	                          CONTINUE: each has one
+//	CLOSE_CONNECTION          CONTINUE: the agent's connection is closed
+//
+// Any other is a failure of the agent.
 type Action int32
 
 const (
 	Action_ACTION_CONTINUE Action = 0 // the cheapest verdict is an empty message; its reply is
 	// used as the text of the answer at HELP and NOOP
-	Action_ACTION_REJECT     Action = 1  // 5xx: the command, the recipient or the message
-	Action_ACTION_TEMPFAIL   Action = 2  // 4xx
-	Action_ACTION_DISCONNECT Action = 3  // reply (421 by default), then close
-	Action_ACTION_DISCARD    Action = 4  // 250 to the client, then drop
-	Action_ACTION_ACCEPT     Action = 5  // no further agents for this event
-	Action_ACTION_SKIP       Action = 6  // continue, and no more events of this type in this session
-	Action_ACTION_DETACH     Action = 7  // continue, and nothing more of this session
-	Action_ACTION_QUARANTINE Action = 8  // accept, hold in the queue
-	Action_ACTION_DEFER      Action = 9  // routing, delivery: again after defer_ms
-	Action_ACTION_DELETE     Action = 10 // routing: drop without a DSN
-	Action_ACTION_DELIVERED  Action = 11 // delivery: see recipient_results
+	Action_ACTION_REJECT     Action = 1 // 5xx: the command, the recipient or the message; delivery: failed, with a DSN
+	Action_ACTION_TEMPFAIL   Action = 2 // 4xx
+	Action_ACTION_DISCONNECT Action = 3 // reply (421 by default), then close
+	Action_ACTION_DISCARD    Action = 4 // 250 to the client, then drop
+	Action_ACTION_ACCEPT     Action = 5 // no further agents for this event
+	Action_ACTION_SKIP       Action = 6 // continue, and no more events of this type in this session
+	Action_ACTION_DETACH     Action = 7 // continue, and nothing more of this session
+	Action_ACTION_QUARANTINE Action = 8 // accept, hold in the queue until an operator lets it go
+	Action_ACTION_DEFER      Action = 9 // routing: the message comes again after defer_ms as it was committed, without
+	// any agent's edits of this pass; delivery: the recipients are tried again
+	Action_ACTION_DELETE    Action = 10 // routing: drop without a DSN
+	Action_ACTION_DELIVERED Action = 11 // delivery: done
 )
 
 // Enum value maps for Action.
@@ -423,11 +574,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_agent_v1_agent_proto_enumTypes[4].Descriptor()
+	return file_relay_agent_v1_agent_proto_enumTypes[6].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_relay_agent_v1_agent_proto_enumTypes[4]
+	return &file_relay_agent_v1_agent_proto_enumTypes[6]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -436,7 +587,61 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{4}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{6}
+}
+
+// What a DSN (RFC 3464 §2.3.3) says became of a recipient. It goes where the sender asked for
+// such (NOTIFY), a failure also where nothing was asked.
+type DsnKind int32
+
+const (
+	DsnKind_DSN_KIND_UNSPECIFIED DsnKind = 0 // failure
+	DsnKind_DSN_KIND_FAILURE     DsnKind = 1
+	DsnKind_DSN_KIND_RELAYED     DsnKind = 2
+	DsnKind_DSN_KIND_EXPANDED    DsnKind = 3
+)
+
+// Enum value maps for DsnKind.
+var (
+	DsnKind_name = map[int32]string{
+		0: "DSN_KIND_UNSPECIFIED",
+		1: "DSN_KIND_FAILURE",
+		2: "DSN_KIND_RELAYED",
+		3: "DSN_KIND_EXPANDED",
+	}
+	DsnKind_value = map[string]int32{
+		"DSN_KIND_UNSPECIFIED": 0,
+		"DSN_KIND_FAILURE":     1,
+		"DSN_KIND_RELAYED":     2,
+		"DSN_KIND_EXPANDED":    3,
+	}
+)
+
+func (x DsnKind) Enum() *DsnKind {
+	p := new(DsnKind)
+	*p = x
+	return p
+}
+
+func (x DsnKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DsnKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_relay_agent_v1_agent_proto_enumTypes[7].Descriptor()
+}
+
+func (DsnKind) Type() protoreflect.EnumType {
+	return &file_relay_agent_v1_agent_proto_enumTypes[7]
+}
+
+func (x DsnKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DsnKind.Descriptor instead.
+func (DsnKind) EnumDescriptor() ([]byte, []int) {
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{7}
 }
 
 type Subscription_Mode int32
@@ -472,11 +677,11 @@ func (x Subscription_Mode) String() string {
 }
 
 func (Subscription_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_agent_v1_agent_proto_enumTypes[5].Descriptor()
+	return file_relay_agent_v1_agent_proto_enumTypes[8].Descriptor()
 }
 
 func (Subscription_Mode) Type() protoreflect.EnumType {
-	return &file_relay_agent_v1_agent_proto_enumTypes[5]
+	return &file_relay_agent_v1_agent_proto_enumTypes[8]
 }
 
 func (x Subscription_Mode) Number() protoreflect.EnumNumber {
@@ -492,9 +697,9 @@ type Subscription_Content int32
 
 const (
 	Subscription_CONTENT_NONE      Subscription_Content = 0
-	Subscription_CONTENT_HEADERS   Subscription_Content = 1
-	Subscription_CONTENT_FULL      Subscription_Content = 2
-	Subscription_CONTENT_ON_DEMAND Subscription_Content = 3
+	Subscription_CONTENT_HEADERS   Subscription_Content = 1 // Event.headers
+	Subscription_CONTENT_FULL      Subscription_Content = 2 // Event.headers and Event.content, the body inline where it is small
+	Subscription_CONTENT_ON_DEMAND Subscription_Content = 3 // both, the body never inline: for an agent that looks at few of them
 )
 
 // Enum value maps for Subscription_Content.
@@ -524,11 +729,11 @@ func (x Subscription_Content) String() string {
 }
 
 func (Subscription_Content) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_agent_v1_agent_proto_enumTypes[6].Descriptor()
+	return file_relay_agent_v1_agent_proto_enumTypes[9].Descriptor()
 }
 
 func (Subscription_Content) Type() protoreflect.EnumType {
-	return &file_relay_agent_v1_agent_proto_enumTypes[6]
+	return &file_relay_agent_v1_agent_proto_enumTypes[9]
 }
 
 func (x Subscription_Content) Number() protoreflect.EnumNumber {
@@ -573,11 +778,11 @@ func (x Filter_Direction) String() string {
 }
 
 func (Filter_Direction) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_agent_v1_agent_proto_enumTypes[7].Descriptor()
+	return file_relay_agent_v1_agent_proto_enumTypes[10].Descriptor()
 }
 
 func (Filter_Direction) Type() protoreflect.EnumType {
-	return &file_relay_agent_v1_agent_proto_enumTypes[7]
+	return &file_relay_agent_v1_agent_proto_enumTypes[10]
 }
 
 func (x Filter_Direction) Number() protoreflect.EnumNumber {
@@ -625,11 +830,11 @@ func (x AgentStatus_State) String() string {
 }
 
 func (AgentStatus_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_agent_v1_agent_proto_enumTypes[8].Descriptor()
+	return file_relay_agent_v1_agent_proto_enumTypes[11].Descriptor()
 }
 
 func (AgentStatus_State) Type() protoreflect.EnumType {
-	return &file_relay_agent_v1_agent_proto_enumTypes[8]
+	return &file_relay_agent_v1_agent_proto_enumTypes[11]
 }
 
 func (x AgentStatus_State) Number() protoreflect.EnumNumber {
@@ -680,11 +885,11 @@ func (x SessionEnd_Reason) String() string {
 }
 
 func (SessionEnd_Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_agent_v1_agent_proto_enumTypes[9].Descriptor()
+	return file_relay_agent_v1_agent_proto_enumTypes[12].Descriptor()
 }
 
 func (SessionEnd_Reason) Type() protoreflect.EnumType {
-	return &file_relay_agent_v1_agent_proto_enumTypes[9]
+	return &file_relay_agent_v1_agent_proto_enumTypes[12]
 }
 
 func (x SessionEnd_Reason) Number() protoreflect.EnumNumber {
@@ -729,11 +934,11 @@ func (x StateChunk_Part) String() string {
 }
 
 func (StateChunk_Part) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_agent_v1_agent_proto_enumTypes[10].Descriptor()
+	return file_relay_agent_v1_agent_proto_enumTypes[13].Descriptor()
 }
 
 func (StateChunk_Part) Type() protoreflect.EnumType {
-	return &file_relay_agent_v1_agent_proto_enumTypes[10]
+	return &file_relay_agent_v1_agent_proto_enumTypes[13]
 }
 
 func (x StateChunk_Part) Number() protoreflect.EnumNumber {
@@ -781,11 +986,11 @@ func (x RejectDetail_Cause) String() string {
 }
 
 func (RejectDetail_Cause) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_agent_v1_agent_proto_enumTypes[11].Descriptor()
+	return file_relay_agent_v1_agent_proto_enumTypes[14].Descriptor()
 }
 
 func (RejectDetail_Cause) Type() protoreflect.EnumType {
-	return &file_relay_agent_v1_agent_proto_enumTypes[11]
+	return &file_relay_agent_v1_agent_proto_enumTypes[14]
 }
 
 func (x RejectDetail_Cause) Number() protoreflect.EnumNumber {
@@ -795,6 +1000,55 @@ func (x RejectDetail_Cause) Number() protoreflect.EnumNumber {
 // Deprecated: Use RejectDetail_Cause.Descriptor instead.
 func (RejectDetail_Cause) EnumDescriptor() ([]byte, []int) {
 	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{29, 0}
+}
+
+type ConnectionResult_QueueFate int32
+
+const (
+	ConnectionResult_QUEUE_FATE_UNSPECIFIED ConnectionResult_QueueFate = 0 // the queue goes on
+	ConnectionResult_QUEUE_FATE_DEFER       ConnectionResult_QueueFate = 1 // waits defer_ms; the verdict's reply is its last error
+	ConnectionResult_QUEUE_FATE_FAIL        ConnectionResult_QueueFate = 2 // all fail with the verdict's reply, and their senders are told
+)
+
+// Enum value maps for ConnectionResult_QueueFate.
+var (
+	ConnectionResult_QueueFate_name = map[int32]string{
+		0: "QUEUE_FATE_UNSPECIFIED",
+		1: "QUEUE_FATE_DEFER",
+		2: "QUEUE_FATE_FAIL",
+	}
+	ConnectionResult_QueueFate_value = map[string]int32{
+		"QUEUE_FATE_UNSPECIFIED": 0,
+		"QUEUE_FATE_DEFER":       1,
+		"QUEUE_FATE_FAIL":        2,
+	}
+)
+
+func (x ConnectionResult_QueueFate) Enum() *ConnectionResult_QueueFate {
+	p := new(ConnectionResult_QueueFate)
+	*p = x
+	return p
+}
+
+func (x ConnectionResult_QueueFate) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ConnectionResult_QueueFate) Descriptor() protoreflect.EnumDescriptor {
+	return file_relay_agent_v1_agent_proto_enumTypes[15].Descriptor()
+}
+
+func (ConnectionResult_QueueFate) Type() protoreflect.EnumType {
+	return &file_relay_agent_v1_agent_proto_enumTypes[15]
+}
+
+func (x ConnectionResult_QueueFate) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ConnectionResult_QueueFate.Descriptor instead.
+func (ConnectionResult_QueueFate) EnumDescriptor() ([]byte, []int) {
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{42, 0}
 }
 
 type Failure_Kind int32
@@ -836,11 +1090,11 @@ func (x Failure_Kind) String() string {
 }
 
 func (Failure_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_agent_v1_agent_proto_enumTypes[12].Descriptor()
+	return file_relay_agent_v1_agent_proto_enumTypes[16].Descriptor()
 }
 
 func (Failure_Kind) Type() protoreflect.EnumType {
-	return &file_relay_agent_v1_agent_proto_enumTypes[12]
+	return &file_relay_agent_v1_agent_proto_enumTypes[16]
 }
 
 func (x Failure_Kind) Number() protoreflect.EnumNumber {
@@ -849,7 +1103,7 @@ func (x Failure_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Failure_Kind.Descriptor instead.
 func (Failure_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{45, 0}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{46, 0}
 }
 
 type Property_Scope int32
@@ -888,11 +1142,11 @@ func (x Property_Scope) String() string {
 }
 
 func (Property_Scope) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_agent_v1_agent_proto_enumTypes[13].Descriptor()
+	return file_relay_agent_v1_agent_proto_enumTypes[17].Descriptor()
 }
 
 func (Property_Scope) Type() protoreflect.EnumType {
-	return &file_relay_agent_v1_agent_proto_enumTypes[13]
+	return &file_relay_agent_v1_agent_proto_enumTypes[17]
 }
 
 func (x Property_Scope) Number() protoreflect.EnumNumber {
@@ -901,7 +1155,7 @@ func (x Property_Scope) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Property_Scope.Descriptor instead.
 func (Property_Scope) EnumDescriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{56, 0}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{59, 0}
 }
 
 type DescribeRequest struct {
@@ -3028,6 +3282,10 @@ func (x *StateChunk) GetLast() bool {
 	return false
 }
 
+// The body: what follows the empty line after the header section, byte for byte as it came,
+// line ends included, the transparency of DATA (RFC 5321 §4.5.2) undone. It can be had at
+// OnEndOfData, in the routing events and at OnDeliverMailItem, while the event awaits its
+// verdict; not by an agent that only watches, unless it came inline.
 type ContentRef struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	BodySize uint64                 `protobuf:"varint,1,opt,name=body_size,json=bodySize,proto3" json:"body_size,omitempty"` // bytes after the empty line
@@ -3133,7 +3391,7 @@ type ContentRef_File struct {
 }
 
 type ContentRef_OnDemand struct {
-	OnDemand bool `protobuf:"varint,4,opt,name=on_demand,json=onDemand,proto3,oneof"` // ReadContent
+	OnDemand bool `protobuf:"varint,4,opt,name=on_demand,json=onDemand,proto3,oneof"` // CONTENT_READ was negotiated: ReadContent
 }
 
 func (*ContentRef_Inline) isContentRef_Where() {}
@@ -3142,6 +3400,7 @@ func (*ContentRef_File) isContentRef_Where() {}
 
 func (*ContentRef_OnDemand) isContentRef_Where() {}
 
+// A file of the queue that the agent may open for reading until it has given its verdict.
 type FileRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
@@ -3478,12 +3737,20 @@ func (x *ProxyDetail) GetAddress() string {
 	return ""
 }
 
+// The facts of a queued message.
 type RoutingDetail struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
-	QueueId        string                 `protobuf:"bytes,1,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
-	ReceivedUnixMs int64                  `protobuf:"varint,2,opt,name=received_unix_ms,json=receivedUnixMs,proto3" json:"received_unix_ms,omitempty"`
-	Attempt        uint32                 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Routes         []*Route               `protobuf:"bytes,4,rep,name=routes,proto3" json:"routes,omitempty"`
+	QueueId        string                 `protobuf:"bytes,1,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`                         // of this copy in the queue; Envelope.message_id is the one clones share
+	ReceivedUnixMs int64                  `protobuf:"varint,2,opt,name=received_unix_ms,json=receivedUnixMs,proto3" json:"received_unix_ms,omitempty"` // when the relay took the message
+	Attempt        uint32                 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`                                       // 1, and one more each time it was deferred and came again
+	Routes         []*Route               `protobuf:"bytes,4,rep,name=routes,proto3" json:"routes,omitempty"`                                          // from OnRoutedMessage on one for each recipient; before, the overrides
+	Priority       Priority               `protobuf:"varint,5,opt,name=priority,proto3,enum=relay.agent.v1.Priority" json:"priority,omitempty"`
+	Arrival        Arrival                `protobuf:"varint,6,opt,name=arrival,proto3,enum=relay.agent.v1.Arrival" json:"arrival,omitempty"`
+	SubmittedBy    string                 `protobuf:"bytes,7,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`          // with ARRIVAL_AGENT: the agent's name
+	ForkOf         string                 `protobuf:"bytes,8,opt,name=fork_of,json=forkOf,proto3" json:"fork_of,omitempty"`                         // the queue_id of the copy it was forked from; empty: the first
+	ExpiresUnixMs  int64                  `protobuf:"varint,9,opt,name=expires_unix_ms,json=expiresUnixMs,proto3" json:"expires_unix_ms,omitempty"` // when what is not delivered is returned to the sender
+	LastReply      *Reply                 `protobuf:"bytes,10,opt,name=last_reply,json=lastReply,proto3" json:"last_reply,omitempty"`               // why it was last deferred
+	Size           uint64                 `protobuf:"varint,11,opt,name=size,proto3" json:"size,omitempty"`                                         // octets of header section and body
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -3546,10 +3813,61 @@ func (x *RoutingDetail) GetRoutes() []*Route {
 	return nil
 }
 
+func (x *RoutingDetail) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
+}
+
+func (x *RoutingDetail) GetArrival() Arrival {
+	if x != nil {
+		return x.Arrival
+	}
+	return Arrival_ARRIVAL_UNSPECIFIED
+}
+
+func (x *RoutingDetail) GetSubmittedBy() string {
+	if x != nil {
+		return x.SubmittedBy
+	}
+	return ""
+}
+
+func (x *RoutingDetail) GetForkOf() string {
+	if x != nil {
+		return x.ForkOf
+	}
+	return ""
+}
+
+func (x *RoutingDetail) GetExpiresUnixMs() int64 {
+	if x != nil {
+		return x.ExpiresUnixMs
+	}
+	return 0
+}
+
+func (x *RoutingDetail) GetLastReply() *Reply {
+	if x != nil {
+		return x.LastReply
+	}
+	return nil
+}
+
+func (x *RoutingDetail) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 type Route struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RecipientId   uint32                 `protobuf:"varint,1,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"`
-	NextHop       string                 `protobuf:"bytes,2,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"`
+	NextHop       string                 `protobuf:"bytes,2,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"` // its configured name
+	Overridden    bool                   `protobuf:"varint,3,opt,name=overridden,proto3" json:"overridden,omitempty"`         // by an agent's set_route
+	Agent         string                 `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"`                    // overridden: its name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3598,12 +3916,30 @@ func (x *Route) GetNextHop() string {
 	return ""
 }
 
+func (x *Route) GetOverridden() bool {
+	if x != nil {
+		return x.Overridden
+	}
+	return false
+}
+
+func (x *Route) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
 type DeliveryDetail struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	QueueId       string                 `protobuf:"bytes,1,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	RecipientIds  []uint32               `protobuf:"varint,3,rep,packed,name=recipient_ids,json=recipientIds,proto3" json:"recipient_ids,omitempty"`
-	NextHop       string                 `protobuf:"bytes,4,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"`
+	QueueId       string                 `protobuf:"bytes,1,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`                        // OnDeliverMailItem: of the message
+	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`                                      // OnDeliverMailItem: of delivery, from 1
+	RecipientIds  []uint32               `protobuf:"varint,3,rep,packed,name=recipient_ids,json=recipientIds,proto3" json:"recipient_ids,omitempty"` // OnDeliverMailItem: who is to be delivered; the envelope may have more
+	NextHop       string                 `protobuf:"bytes,4,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"`                        // its configured name
+	Domain        string                 `protobuf:"bytes,5,opt,name=domain,proto3" json:"domain,omitempty"`                                         // the part of the queue: the recipients' domain, where the next hop has several
+	Waiting       uint32                 `protobuf:"varint,6,opt,name=waiting,proto3" json:"waiting,omitempty"`                                      // OnOpenConnection: messages that wait, at least
+	Item          *RoutingDetail         `protobuf:"bytes,7,opt,name=item,proto3" json:"item,omitempty"`                                             // OnDeliverMailItem: the message's facts
+	RemoteHost    string                 `protobuf:"bytes,8,opt,name=remote_host,json=remoteHost,proto3" json:"remote_host,omitempty"`               // as the agent has registered it on this session
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3666,13 +4002,42 @@ func (x *DeliveryDetail) GetNextHop() string {
 	return ""
 }
 
+func (x *DeliveryDetail) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *DeliveryDetail) GetWaiting() uint32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *DeliveryDetail) GetItem() *RoutingDetail {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+func (x *DeliveryDetail) GetRemoteHost() string {
+	if x != nil {
+		return x.RemoteHost
+	}
+	return ""
+}
+
 // ---------------------------------------------------------------- content
-// Pull, not push: the agent's reads are the back-pressure. The host answers a read in chunks
-// that fit max_frame_bytes; one read at a time.
+// Pull, not push: the agent's reads are the back-pressure. Sent while an event awaits its
+// verdict, of the body of the last ContentRef shown with on_demand. The host answers a read
+// in chunks that fit max_frame_bytes; one read at a time.
 type ReadContent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
-	Length        uint64                 `protobuf:"varint,2,opt,name=length,proto3" json:"length,omitempty"` // 0: to the end
+	Length        uint64                 `protobuf:"varint,2,opt,name=length,proto3" json:"length,omitempty"` // 0: to the end; past the end is cut off there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3723,10 +4088,10 @@ func (x *ReadContent) GetLength() uint64 {
 
 type ContentChunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"` // of data; chunks come in order
 	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
-	Last          bool                   `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
-	Failure       *Failure               `protobuf:"bytes,4,opt,name=failure,proto3" json:"failure,omitempty"`
+	Last          bool                   `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`      // the read is answered
+	Failure       *Failure               `protobuf:"bytes,4,opt,name=failure,proto3" json:"failure,omitempty"` // the body cannot be read; last is set, data is not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3789,9 +4154,12 @@ func (x *ContentChunk) GetFailure() *Failure {
 	return nil
 }
 
+// A part of a new body or message, sent before the verdict whose edit names upload_id. Kept
+// until that verdict; what it does not name is dropped. The host refuses what is larger than
+// its message size.
 type UploadChunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	UploadId      uint32                 `protobuf:"varint,1,opt,name=upload_id,json=uploadId,proto3" json:"upload_id,omitempty"`
+	UploadId      uint32                 `protobuf:"varint,1,opt,name=upload_id,json=uploadId,proto3" json:"upload_id,omitempty"` // chosen by the agent, from 1
 	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	Last          bool                   `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -3849,9 +4217,10 @@ func (x *UploadChunk) GetLast() bool {
 	return false
 }
 
+// Asks for more time for the events in hand.
 type Progress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	ExtendMs      uint32                 `protobuf:"varint,1,opt,name=extend_ms,json=extendMs,proto3" json:"extend_ms,omitempty"` // up to the host's hard cap
+	ExtendMs      uint32                 `protobuf:"varint,1,opt,name=extend_ms,json=extendMs,proto3" json:"extend_ms,omitempty"` // from its receipt, up to the host's hard cap
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4035,12 +4404,13 @@ type Verdict struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Seq              uint32                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"` // of the event it answers
 	Action           Action                 `protobuf:"varint,2,opt,name=action,proto3,enum=relay.agent.v1.Action" json:"action,omitempty"`
-	Reply            *Reply                 `protobuf:"bytes,3,opt,name=reply,proto3" json:"reply,omitempty"`     // absent: the host's default for the action
-	Edits            []*Edit                `protobuf:"bytes,4,rep,name=edits,proto3" json:"edits,omitempty"`     // in order, all or none
-	Failure          *Failure               `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"` // the agent could not judge: the host's policy decides
-	DeferMs          uint32                 `protobuf:"varint,6,opt,name=defer_ms,json=deferMs,proto3" json:"defer_ms,omitempty"`
-	RecipientResults []*RecipientResult     `protobuf:"bytes,7,rep,name=recipient_results,json=recipientResults,proto3" json:"recipient_results,omitempty"`
-	Reason           string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"` // for log and trace, never for the client
+	Reply            *Reply                 `protobuf:"bytes,3,opt,name=reply,proto3" json:"reply,omitempty"`                                               // absent: the host's default for the action
+	Edits            []*Edit                `protobuf:"bytes,4,rep,name=edits,proto3" json:"edits,omitempty"`                                               // in order, all or none; DEFER takes none, but for properties
+	Failure          *Failure               `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`                                           // the agent could not judge: the host's policy decides
+	DeferMs          uint32                 `protobuf:"varint,6,opt,name=defer_ms,json=deferMs,proto3" json:"defer_ms,omitempty"`                           // DEFER: not before; 0: the host's retry interval
+	RecipientResults []*RecipientResult     `protobuf:"bytes,7,rep,name=recipient_results,json=recipientResults,proto3" json:"recipient_results,omitempty"` // DELIVER_MAIL_ITEM; at most one for a recipient
+	Reason           string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`                                             // for log and trace, never for the client
+	Connection       *ConnectionResult      `protobuf:"bytes,9,opt,name=connection,proto3" json:"connection,omitempty"`                                     // delivery events
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -4131,6 +4501,74 @@ func (x *Verdict) GetReason() string {
 	return ""
 }
 
+func (x *Verdict) GetConnection() *ConnectionResult {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+// What the agent says of its connection and of the queue behind the session.
+type ConnectionResult struct {
+	state         protoimpl.MessageState     `protogen:"open.v1"`
+	RemoteHost    string                     `protobuf:"bytes,1,opt,name=remote_host,json=remoteHost,proto3" json:"remote_host,omitempty"` // OPEN_CONNECTION: who it is connected to, for log and DSN (Remote-MTA)
+	Unregister    bool                       `protobuf:"varint,2,opt,name=unregister,proto3" json:"unregister,omitempty"`                  // it is over: no more items in this session, CLOSE_CONNECTION follows
+	Queue         ConnectionResult_QueueFate `protobuf:"varint,3,opt,name=queue,proto3,enum=relay.agent.v1.ConnectionResult_QueueFate" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectionResult) Reset() {
+	*x = ConnectionResult{}
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectionResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectionResult) ProtoMessage() {}
+
+func (x *ConnectionResult) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectionResult.ProtoReflect.Descriptor instead.
+func (*ConnectionResult) Descriptor() ([]byte, []int) {
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ConnectionResult) GetRemoteHost() string {
+	if x != nil {
+		return x.RemoteHost
+	}
+	return ""
+}
+
+func (x *ConnectionResult) GetUnregister() bool {
+	if x != nil {
+		return x.Unregister
+	}
+	return false
+}
+
+func (x *ConnectionResult) GetQueue() ConnectionResult_QueueFate {
+	if x != nil {
+		return x.Queue
+	}
+	return ConnectionResult_QUEUE_FATE_UNSPECIFIED
+}
+
 type Verdicts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Verdicts      []*Verdict             `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
@@ -4140,7 +4578,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[42]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4152,7 +4590,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[42]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4165,7 +4603,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{42}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -4186,7 +4624,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[43]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4198,7 +4636,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[43]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4211,7 +4649,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{43}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Reply) GetCode() uint32 {
@@ -4235,18 +4673,20 @@ func (x *Reply) GetLines() []string {
 	return nil
 }
 
+// What became of one recipient of a delivery.
 type RecipientResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	RecipientId   uint32                 `protobuf:"varint,1,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"`
-	Action        Action                 `protobuf:"varint,2,opt,name=action,proto3,enum=relay.agent.v1.Action" json:"action,omitempty"`
-	Reply         *Reply                 `protobuf:"bytes,3,opt,name=reply,proto3" json:"reply,omitempty"`
+	RecipientId   uint32                 `protobuf:"varint,1,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"` // one of DeliveryDetail.recipient_ids
+	Action        Action                 `protobuf:"varint,2,opt,name=action,proto3,enum=relay.agent.v1.Action" json:"action,omitempty"`   // DELIVERED, DEFER, REJECT
+	Reply         *Reply                 `protobuf:"bytes,3,opt,name=reply,proto3" json:"reply,omitempty"`                                 // the remote's own; its class fits the action
+	DeferMs       uint32                 `protobuf:"varint,4,opt,name=defer_ms,json=deferMs,proto3" json:"defer_ms,omitempty"`             // DEFER: not before; 0: the host's retry interval
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecipientResult) Reset() {
 	*x = RecipientResult{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[44]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4258,7 +4698,7 @@ func (x *RecipientResult) String() string {
 func (*RecipientResult) ProtoMessage() {}
 
 func (x *RecipientResult) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[44]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4271,7 +4711,7 @@ func (x *RecipientResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecipientResult.ProtoReflect.Descriptor instead.
 func (*RecipientResult) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{44}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RecipientResult) GetRecipientId() uint32 {
@@ -4295,6 +4735,13 @@ func (x *RecipientResult) GetReply() *Reply {
 	return nil
 }
 
+func (x *RecipientResult) GetDeferMs() uint32 {
+	if x != nil {
+		return x.DeferMs
+	}
+	return 0
+}
+
 type Failure struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          Failure_Kind           `protobuf:"varint,1,opt,name=kind,proto3,enum=relay.agent.v1.Failure_Kind" json:"kind,omitempty"`
@@ -4305,7 +4752,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[45]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4317,7 +4764,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[45]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4330,7 +4777,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{45}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Failure) GetKind() Failure_Kind {
@@ -4348,6 +4795,9 @@ func (x *Failure) GetDetail() string {
 }
 
 // ---------------------------------------------------------------- edits
+// One change. Header and envelope edits are taken from MAIL to END_OF_HEADERS at a FrontEnd,
+// to END_OF_DATA and in the routing events elsewhere; edits of the body at END_OF_DATA and in
+// the routing events. Delivery events take properties only.
 type Edit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Op:
@@ -4366,6 +4816,8 @@ type Edit struct {
 	//	*Edit_Fork
 	//	*Edit_SetMailParams
 	//	*Edit_SetRcptParams
+	//	*Edit_QuarantineRecipient
+	//	*Edit_SetPriority
 	Op            isEdit_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4373,7 +4825,7 @@ type Edit struct {
 
 func (x *Edit) Reset() {
 	*x = Edit{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[46]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4385,7 +4837,7 @@ func (x *Edit) String() string {
 func (*Edit) ProtoMessage() {}
 
 func (x *Edit) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[46]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4398,7 +4850,7 @@ func (x *Edit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Edit.ProtoReflect.Descriptor instead.
 func (*Edit) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{46}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Edit) GetOp() isEdit_Op {
@@ -4534,6 +4986,24 @@ func (x *Edit) GetSetRcptParams() *SetParams {
 	return nil
 }
 
+func (x *Edit) GetQuarantineRecipient() *QuarantineRecipient {
+	if x != nil {
+		if x, ok := x.Op.(*Edit_QuarantineRecipient); ok {
+			return x.QuarantineRecipient
+		}
+	}
+	return nil
+}
+
+func (x *Edit) GetSetPriority() *SetPriority {
+	if x != nil {
+		if x, ok := x.Op.(*Edit_SetPriority); ok {
+			return x.SetPriority
+		}
+	}
+	return nil
+}
+
 type isEdit_Op interface {
 	isEdit_Op()
 }
@@ -4579,7 +5049,7 @@ type Edit_SetProperty struct {
 }
 
 type Edit_SetRoute struct {
-	SetRoute *SetRoute `protobuf:"bytes,11,opt,name=set_route,json=setRoute,proto3,oneof"` // routing
+	SetRoute *SetRoute `protobuf:"bytes,11,opt,name=set_route,json=setRoute,proto3,oneof"` // RESOLVED_MESSAGE only
 }
 
 type Edit_Fork struct {
@@ -4592,6 +5062,14 @@ type Edit_SetMailParams struct {
 
 type Edit_SetRcptParams struct {
 	SetRcptParams *SetParams `protobuf:"bytes,14,opt,name=set_rcpt_params,json=setRcptParams,proto3,oneof"`
+}
+
+type Edit_QuarantineRecipient struct {
+	QuarantineRecipient *QuarantineRecipient `protobuf:"bytes,20,opt,name=quarantine_recipient,json=quarantineRecipient,proto3,oneof"` // END_OF_DATA, routing
+}
+
+type Edit_SetPriority struct {
+	SetPriority *SetPriority `protobuf:"bytes,21,opt,name=set_priority,json=setPriority,proto3,oneof"` // routing
 }
 
 func (*Edit_AddHeader) isEdit_Op() {}
@@ -4622,6 +5100,10 @@ func (*Edit_SetMailParams) isEdit_Op() {}
 
 func (*Edit_SetRcptParams) isEdit_Op() {}
 
+func (*Edit_QuarantineRecipient) isEdit_Op() {}
+
+func (*Edit_SetPriority) isEdit_Op() {}
+
 type AddHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -4639,7 +5121,7 @@ type AddHeader struct {
 
 func (x *AddHeader) Reset() {
 	*x = AddHeader{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[47]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4651,7 +5133,7 @@ func (x *AddHeader) String() string {
 func (*AddHeader) ProtoMessage() {}
 
 func (x *AddHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[47]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4664,7 +5146,7 @@ func (x *AddHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddHeader.ProtoReflect.Descriptor instead.
 func (*AddHeader) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{47}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AddHeader) GetName() string {
@@ -4763,7 +5245,7 @@ type ReplaceHeader struct {
 
 func (x *ReplaceHeader) Reset() {
 	*x = ReplaceHeader{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[48]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4775,7 +5257,7 @@ func (x *ReplaceHeader) String() string {
 func (*ReplaceHeader) ProtoMessage() {}
 
 func (x *ReplaceHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[48]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4788,7 +5270,7 @@ func (x *ReplaceHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceHeader.ProtoReflect.Descriptor instead.
 func (*ReplaceHeader) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{48}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReplaceHeader) GetId() uint32 {
@@ -4825,7 +5307,7 @@ type RemoveHeader struct {
 
 func (x *RemoveHeader) Reset() {
 	*x = RemoveHeader{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[49]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4837,7 +5319,7 @@ func (x *RemoveHeader) String() string {
 func (*RemoveHeader) ProtoMessage() {}
 
 func (x *RemoveHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[49]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4850,7 +5332,7 @@ func (x *RemoveHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHeader.ProtoReflect.Descriptor instead.
 func (*RemoveHeader) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{49}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RemoveHeader) GetWhich() isRemoveHeader_Which {
@@ -4894,6 +5376,7 @@ func (*RemoveHeader_Id) isRemoveHeader_Which() {}
 
 func (*RemoveHeader_AllNamed) isRemoveHeader_Which() {}
 
+// Where the host finds the bytes of a new body or message.
 type ContentSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to From:
@@ -4908,7 +5391,7 @@ type ContentSource struct {
 
 func (x *ContentSource) Reset() {
 	*x = ContentSource{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[50]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4920,7 +5403,7 @@ func (x *ContentSource) String() string {
 func (*ContentSource) ProtoMessage() {}
 
 func (x *ContentSource) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[50]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4933,7 +5416,7 @@ func (x *ContentSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentSource.ProtoReflect.Descriptor instead.
 func (*ContentSource) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{50}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ContentSource) GetFrom() isContentSource_From {
@@ -4975,15 +5458,15 @@ type isContentSource_From interface {
 }
 
 type ContentSource_Inline struct {
-	Inline []byte `protobuf:"bytes,1,opt,name=inline,proto3,oneof"`
+	Inline []byte `protobuf:"bytes,1,opt,name=inline,proto3,oneof"` // at most Limits.inline_content_bytes
 }
 
 type ContentSource_UploadId struct {
-	UploadId uint32 `protobuf:"varint,2,opt,name=upload_id,json=uploadId,proto3,oneof"`
+	UploadId uint32 `protobuf:"varint,2,opt,name=upload_id,json=uploadId,proto3,oneof"` // UPLOAD was negotiated; all its chunks came before
 }
 
 type ContentSource_ScratchFile struct {
-	ScratchFile string `protobuf:"bytes,3,opt,name=scratch_file,json=scratchFile,proto3,oneof"`
+	ScratchFile string `protobuf:"bytes,3,opt,name=scratch_file,json=scratchFile,proto3,oneof"` // UPLOAD_FILE was negotiated: a name in scratch_dir, without slashes; the host takes the file
 }
 
 func (*ContentSource_Inline) isContentSource_From() {}
@@ -4995,15 +5478,16 @@ func (*ContentSource_ScratchFile) isContentSource_From() {}
 type RemoveRecipient struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RecipientId   uint32                 `protobuf:"varint,1,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"`
-	Dsn           bool                   `protobuf:"varint,2,opt,name=dsn,proto3" json:"dsn,omitempty"`    // Hub, Edge: tell the sender
-	Reply         *Reply                 `protobuf:"bytes,3,opt,name=reply,proto3" json:"reply,omitempty"` // what the DSN says
+	Dsn           bool                   `protobuf:"varint,2,opt,name=dsn,proto3" json:"dsn,omitempty"`                               // Hub, Edge: tell the sender
+	Reply         *Reply                 `protobuf:"bytes,3,opt,name=reply,proto3" json:"reply,omitempty"`                            // dsn: what it says; its class fits the kind
+	Kind          DsnKind                `protobuf:"varint,4,opt,name=kind,proto3,enum=relay.agent.v1.DsnKind" json:"kind,omitempty"` // dsn: of what kind
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RemoveRecipient) Reset() {
 	*x = RemoveRecipient{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[51]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5015,7 +5499,7 @@ func (x *RemoveRecipient) String() string {
 func (*RemoveRecipient) ProtoMessage() {}
 
 func (x *RemoveRecipient) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[51]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5028,7 +5512,7 @@ func (x *RemoveRecipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRecipient.ProtoReflect.Descriptor instead.
 func (*RemoveRecipient) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{51}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RemoveRecipient) GetRecipientId() uint32 {
@@ -5052,17 +5536,30 @@ func (x *RemoveRecipient) GetReply() *Reply {
 	return nil
 }
 
+func (x *RemoveRecipient) GetKind() DsnKind {
+	if x != nil {
+		return x.Kind
+	}
+	return DsnKind_DSN_KIND_UNSPECIFIED
+}
+
+// At SUBMITTED_MESSAGE or before the new addresses are resolved and routed like all others.
+// Those that come later, by this or by add_recipient, are forked off into a message of their
+// own that begins at SUBMITTED_MESSAGE.
 type ReplaceRecipient struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RecipientId   uint32                 `protobuf:"varint,1,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"`
-	With          []*Mailbox             `protobuf:"bytes,2,rep,name=with,proto3" json:"with,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	RecipientId uint32                 `protobuf:"varint,1,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"`
+	With        []*Mailbox             `protobuf:"bytes,2,rep,name=with,proto3" json:"with,omitempty"`
+	Expanded    bool                   `protobuf:"varint,3,opt,name=expanded,proto3" json:"expanded,omitempty"` // Hub, Edge: a list was expanded: DSN_KIND_EXPANDED to a sender who asked for
+	// success, and the new addresses report failures only (RFC 3461 §5.2.7.3)
+	Reply         *Reply `protobuf:"bytes,4,opt,name=reply,proto3" json:"reply,omitempty"` // expanded: what the DSN says
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReplaceRecipient) Reset() {
 	*x = ReplaceRecipient{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[52]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5074,7 +5571,7 @@ func (x *ReplaceRecipient) String() string {
 func (*ReplaceRecipient) ProtoMessage() {}
 
 func (x *ReplaceRecipient) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[52]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5087,7 +5584,7 @@ func (x *ReplaceRecipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceRecipient.ProtoReflect.Descriptor instead.
 func (*ReplaceRecipient) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{52}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ReplaceRecipient) GetRecipientId() uint32 {
@@ -5104,6 +5601,118 @@ func (x *ReplaceRecipient) GetWith() []*Mailbox {
 	return nil
 }
 
+func (x *ReplaceRecipient) GetExpanded() bool {
+	if x != nil {
+		return x.Expanded
+	}
+	return false
+}
+
+func (x *ReplaceRecipient) GetReply() *Reply {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+// The recipient is taken out of the message, into a copy that is held in the queue until an
+// operator lets it go.
+type QuarantineRecipient struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RecipientId   uint32                 `protobuf:"varint,1,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"` // for the operator
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuarantineRecipient) Reset() {
+	*x = QuarantineRecipient{}
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuarantineRecipient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuarantineRecipient) ProtoMessage() {}
+
+func (x *QuarantineRecipient) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuarantineRecipient.ProtoReflect.Descriptor instead.
+func (*QuarantineRecipient) Descriptor() ([]byte, []int) {
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *QuarantineRecipient) GetRecipientId() uint32 {
+	if x != nil {
+		return x.RecipientId
+	}
+	return 0
+}
+
+func (x *QuarantineRecipient) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type SetPriority struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Priority      Priority               `protobuf:"varint,1,opt,name=priority,proto3,enum=relay.agent.v1.Priority" json:"priority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPriority) Reset() {
+	*x = SetPriority{}
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPriority) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPriority) ProtoMessage() {}
+
+func (x *SetPriority) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPriority.ProtoReflect.Descriptor instead.
+func (*SetPriority) Descriptor() ([]byte, []int) {
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *SetPriority) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
+}
+
 type SetParams struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RecipientId   uint32                 `protobuf:"varint,1,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"` // set_rcpt_params
@@ -5114,7 +5723,7 @@ type SetParams struct {
 
 func (x *SetParams) Reset() {
 	*x = SetParams{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[53]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5126,7 +5735,7 @@ func (x *SetParams) String() string {
 func (*SetParams) ProtoMessage() {}
 
 func (x *SetParams) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[53]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5139,7 +5748,7 @@ func (x *SetParams) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetParams.ProtoReflect.Descriptor instead.
 func (*SetParams) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{53}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SetParams) GetRecipientId() uint32 {
@@ -5156,17 +5765,18 @@ func (x *SetParams) GetParams() []*EsmtpParam {
 	return nil
 }
 
+// Sends one recipient another way than the relay's routing would.
 type SetRoute struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RecipientId   uint32                 `protobuf:"varint,1,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"`
-	NextHop       string                 `protobuf:"bytes,2,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"`
+	NextHop       string                 `protobuf:"bytes,2,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"` // a configured name; empty: the override is lifted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetRoute) Reset() {
 	*x = SetRoute{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[54]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5178,7 +5788,7 @@ func (x *SetRoute) String() string {
 func (*SetRoute) ProtoMessage() {}
 
 func (x *SetRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[54]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5191,7 +5801,7 @@ func (x *SetRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoute.ProtoReflect.Descriptor instead.
 func (*SetRoute) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{54}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SetRoute) GetRecipientId() uint32 {
@@ -5208,17 +5818,20 @@ func (x *SetRoute) GetNextHop() string {
 	return ""
 }
 
+// These recipients leave the message for a clone: the message as the edits before this one
+// left it. The clone comes to the same agent at the same event, in a session of its own, when
+// this verdict has been applied, and then goes its own way. At least one recipient stays.
 type Fork struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	RecipientIds  []uint32               `protobuf:"varint,1,rep,packed,name=recipient_ids,json=recipientIds,proto3" json:"recipient_ids,omitempty"`
-	Edits         []*Edit                `protobuf:"bytes,2,rep,name=edits,proto3" json:"edits,omitempty"`
+	RecipientIds  []uint32               `protobuf:"varint,1,rep,packed,name=recipient_ids,json=recipientIds,proto3" json:"recipient_ids,omitempty"` // they keep their ids in the clone
+	Edits         []*Edit                `protobuf:"bytes,2,rep,name=edits,proto3" json:"edits,omitempty"`                                           // of the clone only, applied before it is shown; no Fork among them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Fork) Reset() {
 	*x = Fork{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[55]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5230,7 +5843,7 @@ func (x *Fork) String() string {
 func (*Fork) ProtoMessage() {}
 
 func (x *Fork) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[55]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5243,7 +5856,7 @@ func (x *Fork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fork.ProtoReflect.Descriptor instead.
 func (*Fork) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{55}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Fork) GetRecipientIds() []uint32 {
@@ -5275,7 +5888,7 @@ type Property struct {
 
 func (x *Property) Reset() {
 	*x = Property{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[56]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5287,7 +5900,7 @@ func (x *Property) String() string {
 func (*Property) ProtoMessage() {}
 
 func (x *Property) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[56]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5300,7 +5913,7 @@ func (x *Property) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Property.ProtoReflect.Descriptor instead.
 func (*Property) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{56}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Property) GetScope() Property_Scope {
@@ -5348,7 +5961,7 @@ type SetProperty struct {
 
 func (x *SetProperty) Reset() {
 	*x = SetProperty{}
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[57]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5360,7 +5973,7 @@ func (x *SetProperty) String() string {
 func (*SetProperty) ProtoMessage() {}
 
 func (x *SetProperty) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_agent_v1_agent_proto_msgTypes[57]
+	mi := &file_relay_agent_v1_agent_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5373,7 +5986,7 @@ func (x *SetProperty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetProperty.ProtoReflect.Descriptor instead.
 func (*SetProperty) Descriptor() ([]byte, []int) {
-	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{57}
+	return file_relay_agent_v1_agent_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *SetProperty) GetProperty() *Property {
@@ -5641,20 +6254,38 @@ const file_relay_agent_v1_agent_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\x0e2!.relay.agent.v1.SessionEnd.ReasonR\x06reason\"B\n" +
 	"\vProxyDetail\x12\x19\n" +
 	"\bnext_hop\x18\x01 \x01(\tR\anextHop\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x9d\x01\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xb4\x03\n" +
 	"\rRoutingDetail\x12\x19\n" +
 	"\bqueue_id\x18\x01 \x01(\tR\aqueueId\x12(\n" +
 	"\x10received_unix_ms\x18\x02 \x01(\x03R\x0ereceivedUnixMs\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\rR\aattempt\x12-\n" +
-	"\x06routes\x18\x04 \x03(\v2\x15.relay.agent.v1.RouteR\x06routes\"E\n" +
+	"\x06routes\x18\x04 \x03(\v2\x15.relay.agent.v1.RouteR\x06routes\x124\n" +
+	"\bpriority\x18\x05 \x01(\x0e2\x18.relay.agent.v1.PriorityR\bpriority\x121\n" +
+	"\aarrival\x18\x06 \x01(\x0e2\x17.relay.agent.v1.ArrivalR\aarrival\x12!\n" +
+	"\fsubmitted_by\x18\a \x01(\tR\vsubmittedBy\x12\x17\n" +
+	"\afork_of\x18\b \x01(\tR\x06forkOf\x12&\n" +
+	"\x0fexpires_unix_ms\x18\t \x01(\x03R\rexpiresUnixMs\x124\n" +
+	"\n" +
+	"last_reply\x18\n" +
+	" \x01(\v2\x15.relay.agent.v1.ReplyR\tlastReply\x12\x12\n" +
+	"\x04size\x18\v \x01(\x04R\x04size\"{\n" +
 	"\x05Route\x12!\n" +
 	"\frecipient_id\x18\x01 \x01(\rR\vrecipientId\x12\x19\n" +
-	"\bnext_hop\x18\x02 \x01(\tR\anextHop\"\x85\x01\n" +
+	"\bnext_hop\x18\x02 \x01(\tR\anextHop\x12\x1e\n" +
+	"\n" +
+	"overridden\x18\x03 \x01(\bR\n" +
+	"overridden\x12\x14\n" +
+	"\x05agent\x18\x04 \x01(\tR\x05agent\"\x8b\x02\n" +
 	"\x0eDeliveryDetail\x12\x19\n" +
 	"\bqueue_id\x18\x01 \x01(\tR\aqueueId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12#\n" +
 	"\rrecipient_ids\x18\x03 \x03(\rR\frecipientIds\x12\x19\n" +
-	"\bnext_hop\x18\x04 \x01(\tR\anextHop\"=\n" +
+	"\bnext_hop\x18\x04 \x01(\tR\anextHop\x12\x16\n" +
+	"\x06domain\x18\x05 \x01(\tR\x06domain\x12\x18\n" +
+	"\awaiting\x18\x06 \x01(\rR\awaiting\x121\n" +
+	"\x04item\x18\a \x01(\v2\x1d.relay.agent.v1.RoutingDetailR\x04item\x12\x1f\n" +
+	"\vremote_host\x18\b \x01(\tR\n" +
+	"remoteHost\"=\n" +
 	"\vReadContent\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
 	"\x06length\x18\x02 \x01(\x04R\x06length\"\x81\x01\n" +
@@ -5681,7 +6312,7 @@ const file_relay_agent_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"message_id\x18\x02 \x01(\tR\tmessageId\x12+\n" +
 	"\x05reply\x18\x03 \x01(\v2\x15.relay.agent.v1.ReplyR\x05reply\x121\n" +
-	"\afailure\x18\x04 \x01(\v2\x17.relay.agent.v1.FailureR\afailure\"\xd8\x02\n" +
+	"\afailure\x18\x04 \x01(\v2\x17.relay.agent.v1.FailureR\afailure\"\x9a\x03\n" +
 	"\aVerdict\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\rR\x03seq\x12.\n" +
 	"\x06action\x18\x02 \x01(\x0e2\x16.relay.agent.v1.ActionR\x06action\x12+\n" +
@@ -5690,17 +6321,32 @@ const file_relay_agent_v1_agent_proto_rawDesc = "" +
 	"\afailure\x18\x05 \x01(\v2\x17.relay.agent.v1.FailureR\afailure\x12\x19\n" +
 	"\bdefer_ms\x18\x06 \x01(\rR\adeferMs\x12L\n" +
 	"\x11recipient_results\x18\a \x03(\v2\x1f.relay.agent.v1.RecipientResultR\x10recipientResults\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason\"?\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12@\n" +
+	"\n" +
+	"connection\x18\t \x01(\v2 .relay.agent.v1.ConnectionResultR\n" +
+	"connection\"\xe9\x01\n" +
+	"\x10ConnectionResult\x12\x1f\n" +
+	"\vremote_host\x18\x01 \x01(\tR\n" +
+	"remoteHost\x12\x1e\n" +
+	"\n" +
+	"unregister\x18\x02 \x01(\bR\n" +
+	"unregister\x12@\n" +
+	"\x05queue\x18\x03 \x01(\x0e2*.relay.agent.v1.ConnectionResult.QueueFateR\x05queue\"R\n" +
+	"\tQueueFate\x12\x1a\n" +
+	"\x16QUEUE_FATE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10QUEUE_FATE_DEFER\x10\x01\x12\x13\n" +
+	"\x0fQUEUE_FATE_FAIL\x10\x02\"?\n" +
 	"\bVerdicts\x123\n" +
 	"\bverdicts\x18\x01 \x03(\v2\x17.relay.agent.v1.VerdictR\bverdicts\"M\n" +
 	"\x05Reply\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x1a\n" +
 	"\benhanced\x18\x02 \x01(\tR\benhanced\x12\x14\n" +
-	"\x05lines\x18\x03 \x03(\tR\x05lines\"\x91\x01\n" +
+	"\x05lines\x18\x03 \x03(\tR\x05lines\"\xac\x01\n" +
 	"\x0fRecipientResult\x12!\n" +
 	"\frecipient_id\x18\x01 \x01(\rR\vrecipientId\x12.\n" +
 	"\x06action\x18\x02 \x01(\x0e2\x16.relay.agent.v1.ActionR\x06action\x12+\n" +
-	"\x05reply\x18\x03 \x01(\v2\x15.relay.agent.v1.ReplyR\x05reply\"\xbe\x01\n" +
+	"\x05reply\x18\x03 \x01(\v2\x15.relay.agent.v1.ReplyR\x05reply\x12\x19\n" +
+	"\bdefer_ms\x18\x04 \x01(\rR\adeferMs\"\xbe\x01\n" +
 	"\aFailure\x120\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1c.relay.agent.v1.Failure.KindR\x04kind\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\"i\n" +
@@ -5709,7 +6355,7 @@ const file_relay_agent_v1_agent_proto_rawDesc = "" +
 	"\x0eKIND_TRANSIENT\x10\x01\x12\x0f\n" +
 	"\vKIND_CONFIG\x10\x02\x12\x11\n" +
 	"\rKIND_INTERNAL\x10\x03\x12\x13\n" +
-	"\x0fKIND_OVERLOADED\x10\x04\"\xad\a\n" +
+	"\x0fKIND_OVERLOADED\x10\x04\"\xc9\b\n" +
 	"\x04Edit\x12:\n" +
 	"\n" +
 	"add_header\x18\x01 \x01(\v2\x19.relay.agent.v1.AddHeaderH\x00R\taddHeader\x12F\n" +
@@ -5727,7 +6373,9 @@ const file_relay_agent_v1_agent_proto_rawDesc = "" +
 	"\tset_route\x18\v \x01(\v2\x18.relay.agent.v1.SetRouteH\x00R\bsetRoute\x12*\n" +
 	"\x04fork\x18\f \x01(\v2\x14.relay.agent.v1.ForkH\x00R\x04fork\x12C\n" +
 	"\x0fset_mail_params\x18\r \x01(\v2\x19.relay.agent.v1.SetParamsH\x00R\rsetMailParams\x12C\n" +
-	"\x0fset_rcpt_params\x18\x0e \x01(\v2\x19.relay.agent.v1.SetParamsH\x00R\rsetRcptParamsB\x04\n" +
+	"\x0fset_rcpt_params\x18\x0e \x01(\v2\x19.relay.agent.v1.SetParamsH\x00R\rsetRcptParams\x12X\n" +
+	"\x14quarantine_recipient\x18\x14 \x01(\v2#.relay.agent.v1.QuarantineRecipientH\x00R\x13quarantineRecipient\x12@\n" +
+	"\fset_priority\x18\x15 \x01(\v2\x1b.relay.agent.v1.SetPriorityH\x00R\vsetPriorityB\x04\n" +
 	"\x02op\"\xa5\x01\n" +
 	"\tAddHeader\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -5749,14 +6397,22 @@ const file_relay_agent_v1_agent_proto_rawDesc = "" +
 	"\x06inline\x18\x01 \x01(\fH\x00R\x06inline\x12\x1d\n" +
 	"\tupload_id\x18\x02 \x01(\rH\x00R\buploadId\x12#\n" +
 	"\fscratch_file\x18\x03 \x01(\tH\x00R\vscratchFileB\x06\n" +
-	"\x04from\"s\n" +
+	"\x04from\"\xa0\x01\n" +
 	"\x0fRemoveRecipient\x12!\n" +
 	"\frecipient_id\x18\x01 \x01(\rR\vrecipientId\x12\x10\n" +
 	"\x03dsn\x18\x02 \x01(\bR\x03dsn\x12+\n" +
-	"\x05reply\x18\x03 \x01(\v2\x15.relay.agent.v1.ReplyR\x05reply\"b\n" +
+	"\x05reply\x18\x03 \x01(\v2\x15.relay.agent.v1.ReplyR\x05reply\x12+\n" +
+	"\x04kind\x18\x04 \x01(\x0e2\x17.relay.agent.v1.DsnKindR\x04kind\"\xab\x01\n" +
 	"\x10ReplaceRecipient\x12!\n" +
 	"\frecipient_id\x18\x01 \x01(\rR\vrecipientId\x12+\n" +
-	"\x04with\x18\x02 \x03(\v2\x17.relay.agent.v1.MailboxR\x04with\"b\n" +
+	"\x04with\x18\x02 \x03(\v2\x17.relay.agent.v1.MailboxR\x04with\x12\x1a\n" +
+	"\bexpanded\x18\x03 \x01(\bR\bexpanded\x12+\n" +
+	"\x05reply\x18\x04 \x01(\v2\x15.relay.agent.v1.ReplyR\x05reply\"P\n" +
+	"\x13QuarantineRecipient\x12!\n" +
+	"\frecipient_id\x18\x01 \x01(\rR\vrecipientId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"C\n" +
+	"\vSetPriority\x124\n" +
+	"\bpriority\x18\x01 \x01(\x0e2\x18.relay.agent.v1.PriorityR\bpriority\"b\n" +
 	"\tSetParams\x12!\n" +
 	"\frecipient_id\x18\x01 \x01(\rR\vrecipientId\x122\n" +
 	"\x06params\x18\x02 \x03(\v2\x1a.relay.agent.v1.EsmtpParamR\x06params\"H\n" +
@@ -5795,7 +6451,7 @@ const file_relay_agent_v1_agent_proto_rawDesc = "" +
 	"\x11CAPABILITY_RESUME\x10\n" +
 	"\x12\x15\n" +
 	"\x11CAPABILITY_SUBMIT\x10\v\x12\x1a\n" +
-	"\x16CAPABILITY_LARGE_STATE\x10\f*\xce\x02\n" +
+	"\x16CAPABILITY_LARGE_STATE\x10\f*\xfc\x02\n" +
 	"\n" +
 	"Permission\x12\x1a\n" +
 	"\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1b\n" +
@@ -5810,7 +6466,9 @@ const file_relay_agent_v1_agent_proto_rawDesc = "" +
 	"\x11PERMISSION_SUBMIT\x10\t\x12\x14\n" +
 	"\x10PERMISSION_RELAY\x10\n" +
 	"\x12\x16\n" +
-	"\x12PERMISSION_NETWORK\x10\v*w\n" +
+	"\x12PERMISSION_NETWORK\x10\v\x12\x14\n" +
+	"\x10PERMISSION_ROUTE\x10\f\x12\x16\n" +
+	"\x12PERMISSION_DELIVER\x10\r*w\n" +
 	"\vSessionKind\x12\x1c\n" +
 	"\x18SESSION_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11SESSION_KIND_SMTP\x10\x01\x12\x18\n" +
@@ -5842,7 +6500,18 @@ const file_relay_agent_v1_agent_proto_rawDesc = "" +
 	"\x1eEVENT_TYPE_CATEGORIZED_MESSAGE\x10#\x12\x1e\n" +
 	"\x1aEVENT_TYPE_OPEN_CONNECTION\x100\x12 \n" +
 	"\x1cEVENT_TYPE_DELIVER_MAIL_ITEM\x101\x12\x1f\n" +
-	"\x1bEVENT_TYPE_CLOSE_CONNECTION\x102*\xf9\x01\n" +
+	"\x1bEVENT_TYPE_CLOSE_CONNECTION\x102*n\n" +
+	"\aArrival\x12\x17\n" +
+	"\x13ARRIVAL_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fARRIVAL_SMTP\x10\x01\x12\x11\n" +
+	"\rARRIVAL_AGENT\x10\x02\x12\x0f\n" +
+	"\vARRIVAL_DSN\x10\x03\x12\x14\n" +
+	"\x10ARRIVAL_OPERATOR\x10\x04*^\n" +
+	"\bPriority\x12\x18\n" +
+	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fPRIORITY_LOW\x10\x01\x12\x13\n" +
+	"\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n" +
+	"\rPRIORITY_HIGH\x10\x03*\xf9\x01\n" +
 	"\x06Action\x12\x13\n" +
 	"\x0fACTION_CONTINUE\x10\x00\x12\x11\n" +
 	"\rACTION_REJECT\x10\x01\x12\x13\n" +
@@ -5856,7 +6525,12 @@ const file_relay_agent_v1_agent_proto_rawDesc = "" +
 	"\fACTION_DEFER\x10\t\x12\x11\n" +
 	"\rACTION_DELETE\x10\n" +
 	"\x12\x14\n" +
-	"\x10ACTION_DELIVERED\x10\v2\xbb\x02\n" +
+	"\x10ACTION_DELIVERED\x10\v*f\n" +
+	"\aDsnKind\x12\x18\n" +
+	"\x14DSN_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10DSN_KIND_FAILURE\x10\x01\x12\x14\n" +
+	"\x10DSN_KIND_RELAYED\x10\x02\x12\x15\n" +
+	"\x11DSN_KIND_EXPANDED\x10\x032\xbb\x02\n" +
 	"\fAgentService\x12M\n" +
 	"\bDescribe\x12\x1f.relay.agent.v1.DescribeRequest\x1a .relay.agent.v1.DescribeResponse\x12P\n" +
 	"\tConfigure\x12 .relay.agent.v1.ConfigureRequest\x1a!.relay.agent.v1.ConfigureResponse\x12D\n" +
@@ -5875,189 +6549,207 @@ func file_relay_agent_v1_agent_proto_rawDescGZIP() []byte {
 	return file_relay_agent_v1_agent_proto_rawDescData
 }
 
-var file_relay_agent_v1_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 14)
-var file_relay_agent_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_relay_agent_v1_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 18)
+var file_relay_agent_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_relay_agent_v1_agent_proto_goTypes = []any{
-	(Capability)(0),           // 0: relay.agent.v1.Capability
-	(Permission)(0),           // 1: relay.agent.v1.Permission
-	(SessionKind)(0),          // 2: relay.agent.v1.SessionKind
-	(EventType)(0),            // 3: relay.agent.v1.EventType
-	(Action)(0),               // 4: relay.agent.v1.Action
-	(Subscription_Mode)(0),    // 5: relay.agent.v1.Subscription.Mode
-	(Subscription_Content)(0), // 6: relay.agent.v1.Subscription.Content
-	(Filter_Direction)(0),     // 7: relay.agent.v1.Filter.Direction
-	(AgentStatus_State)(0),    // 8: relay.agent.v1.AgentStatus.State
-	(SessionEnd_Reason)(0),    // 9: relay.agent.v1.SessionEnd.Reason
-	(StateChunk_Part)(0),      // 10: relay.agent.v1.StateChunk.Part
-	(RejectDetail_Cause)(0),   // 11: relay.agent.v1.RejectDetail.Cause
-	(Failure_Kind)(0),         // 12: relay.agent.v1.Failure.Kind
-	(Property_Scope)(0),       // 13: relay.agent.v1.Property.Scope
-	(*DescribeRequest)(nil),   // 14: relay.agent.v1.DescribeRequest
-	(*DescribeResponse)(nil),  // 15: relay.agent.v1.DescribeResponse
-	(*Factory)(nil),           // 16: relay.agent.v1.Factory
-	(*ConfigureRequest)(nil),  // 17: relay.agent.v1.ConfigureRequest
-	(*Limits)(nil),            // 18: relay.agent.v1.Limits
-	(*ConfigureResponse)(nil), // 19: relay.agent.v1.ConfigureResponse
-	(*FieldError)(nil),        // 20: relay.agent.v1.FieldError
-	(*Subscription)(nil),      // 21: relay.agent.v1.Subscription
-	(*Filter)(nil),            // 22: relay.agent.v1.Filter
-	(*WatchRequest)(nil),      // 23: relay.agent.v1.WatchRequest
-	(*AgentStatus)(nil),       // 24: relay.agent.v1.AgentStatus
-	(*HostFrame)(nil),         // 25: relay.agent.v1.HostFrame
-	(*AgentFrame)(nil),        // 26: relay.agent.v1.AgentFrame
-	(*SessionStart)(nil),      // 27: relay.agent.v1.SessionStart
-	(*SessionEnd)(nil),        // 28: relay.agent.v1.SessionEnd
-	(*SessionEnded)(nil),      // 29: relay.agent.v1.SessionEnded
-	(*Events)(nil),            // 30: relay.agent.v1.Events
-	(*Event)(nil),             // 31: relay.agent.v1.Event
-	(*ConnectionInfo)(nil),    // 32: relay.agent.v1.ConnectionInfo
-	(*ClientState)(nil),       // 33: relay.agent.v1.ClientState
-	(*EsmtpParam)(nil),        // 34: relay.agent.v1.EsmtpParam
-	(*Mailbox)(nil),           // 35: relay.agent.v1.Mailbox
-	(*Envelope)(nil),          // 36: relay.agent.v1.Envelope
-	(*HeaderBlock)(nil),       // 37: relay.agent.v1.HeaderBlock
-	(*StateChunk)(nil),        // 38: relay.agent.v1.StateChunk
-	(*ContentRef)(nil),        // 39: relay.agent.v1.ContentRef
-	(*FileRef)(nil),           // 40: relay.agent.v1.FileRef
-	(*CommandDetail)(nil),     // 41: relay.agent.v1.CommandDetail
-	(*AuthDetail)(nil),        // 42: relay.agent.v1.AuthDetail
-	(*RejectDetail)(nil),      // 43: relay.agent.v1.RejectDetail
-	(*DisconnectDetail)(nil),  // 44: relay.agent.v1.DisconnectDetail
-	(*ProxyDetail)(nil),       // 45: relay.agent.v1.ProxyDetail
-	(*RoutingDetail)(nil),     // 46: relay.agent.v1.RoutingDetail
-	(*Route)(nil),             // 47: relay.agent.v1.Route
-	(*DeliveryDetail)(nil),    // 48: relay.agent.v1.DeliveryDetail
-	(*ReadContent)(nil),       // 49: relay.agent.v1.ReadContent
-	(*ContentChunk)(nil),      // 50: relay.agent.v1.ContentChunk
-	(*UploadChunk)(nil),       // 51: relay.agent.v1.UploadChunk
-	(*Progress)(nil),          // 52: relay.agent.v1.Progress
-	(*Submit)(nil),            // 53: relay.agent.v1.Submit
-	(*SubmitResult)(nil),      // 54: relay.agent.v1.SubmitResult
-	(*Verdict)(nil),           // 55: relay.agent.v1.Verdict
-	(*Verdicts)(nil),          // 56: relay.agent.v1.Verdicts
-	(*Reply)(nil),             // 57: relay.agent.v1.Reply
-	(*RecipientResult)(nil),   // 58: relay.agent.v1.RecipientResult
-	(*Failure)(nil),           // 59: relay.agent.v1.Failure
-	(*Edit)(nil),              // 60: relay.agent.v1.Edit
-	(*AddHeader)(nil),         // 61: relay.agent.v1.AddHeader
-	(*ReplaceHeader)(nil),     // 62: relay.agent.v1.ReplaceHeader
-	(*RemoveHeader)(nil),      // 63: relay.agent.v1.RemoveHeader
-	(*ContentSource)(nil),     // 64: relay.agent.v1.ContentSource
-	(*RemoveRecipient)(nil),   // 65: relay.agent.v1.RemoveRecipient
-	(*ReplaceRecipient)(nil),  // 66: relay.agent.v1.ReplaceRecipient
-	(*SetParams)(nil),         // 67: relay.agent.v1.SetParams
-	(*SetRoute)(nil),          // 68: relay.agent.v1.SetRoute
-	(*Fork)(nil),              // 69: relay.agent.v1.Fork
-	(*Property)(nil),          // 70: relay.agent.v1.Property
-	(*SetProperty)(nil),       // 71: relay.agent.v1.SetProperty
+	(Capability)(0),                 // 0: relay.agent.v1.Capability
+	(Permission)(0),                 // 1: relay.agent.v1.Permission
+	(SessionKind)(0),                // 2: relay.agent.v1.SessionKind
+	(EventType)(0),                  // 3: relay.agent.v1.EventType
+	(Arrival)(0),                    // 4: relay.agent.v1.Arrival
+	(Priority)(0),                   // 5: relay.agent.v1.Priority
+	(Action)(0),                     // 6: relay.agent.v1.Action
+	(DsnKind)(0),                    // 7: relay.agent.v1.DsnKind
+	(Subscription_Mode)(0),          // 8: relay.agent.v1.Subscription.Mode
+	(Subscription_Content)(0),       // 9: relay.agent.v1.Subscription.Content
+	(Filter_Direction)(0),           // 10: relay.agent.v1.Filter.Direction
+	(AgentStatus_State)(0),          // 11: relay.agent.v1.AgentStatus.State
+	(SessionEnd_Reason)(0),          // 12: relay.agent.v1.SessionEnd.Reason
+	(StateChunk_Part)(0),            // 13: relay.agent.v1.StateChunk.Part
+	(RejectDetail_Cause)(0),         // 14: relay.agent.v1.RejectDetail.Cause
+	(ConnectionResult_QueueFate)(0), // 15: relay.agent.v1.ConnectionResult.QueueFate
+	(Failure_Kind)(0),               // 16: relay.agent.v1.Failure.Kind
+	(Property_Scope)(0),             // 17: relay.agent.v1.Property.Scope
+	(*DescribeRequest)(nil),         // 18: relay.agent.v1.DescribeRequest
+	(*DescribeResponse)(nil),        // 19: relay.agent.v1.DescribeResponse
+	(*Factory)(nil),                 // 20: relay.agent.v1.Factory
+	(*ConfigureRequest)(nil),        // 21: relay.agent.v1.ConfigureRequest
+	(*Limits)(nil),                  // 22: relay.agent.v1.Limits
+	(*ConfigureResponse)(nil),       // 23: relay.agent.v1.ConfigureResponse
+	(*FieldError)(nil),              // 24: relay.agent.v1.FieldError
+	(*Subscription)(nil),            // 25: relay.agent.v1.Subscription
+	(*Filter)(nil),                  // 26: relay.agent.v1.Filter
+	(*WatchRequest)(nil),            // 27: relay.agent.v1.WatchRequest
+	(*AgentStatus)(nil),             // 28: relay.agent.v1.AgentStatus
+	(*HostFrame)(nil),               // 29: relay.agent.v1.HostFrame
+	(*AgentFrame)(nil),              // 30: relay.agent.v1.AgentFrame
+	(*SessionStart)(nil),            // 31: relay.agent.v1.SessionStart
+	(*SessionEnd)(nil),              // 32: relay.agent.v1.SessionEnd
+	(*SessionEnded)(nil),            // 33: relay.agent.v1.SessionEnded
+	(*Events)(nil),                  // 34: relay.agent.v1.Events
+	(*Event)(nil),                   // 35: relay.agent.v1.Event
+	(*ConnectionInfo)(nil),          // 36: relay.agent.v1.ConnectionInfo
+	(*ClientState)(nil),             // 37: relay.agent.v1.ClientState
+	(*EsmtpParam)(nil),              // 38: relay.agent.v1.EsmtpParam
+	(*Mailbox)(nil),                 // 39: relay.agent.v1.Mailbox
+	(*Envelope)(nil),                // 40: relay.agent.v1.Envelope
+	(*HeaderBlock)(nil),             // 41: relay.agent.v1.HeaderBlock
+	(*StateChunk)(nil),              // 42: relay.agent.v1.StateChunk
+	(*ContentRef)(nil),              // 43: relay.agent.v1.ContentRef
+	(*FileRef)(nil),                 // 44: relay.agent.v1.FileRef
+	(*CommandDetail)(nil),           // 45: relay.agent.v1.CommandDetail
+	(*AuthDetail)(nil),              // 46: relay.agent.v1.AuthDetail
+	(*RejectDetail)(nil),            // 47: relay.agent.v1.RejectDetail
+	(*DisconnectDetail)(nil),        // 48: relay.agent.v1.DisconnectDetail
+	(*ProxyDetail)(nil),             // 49: relay.agent.v1.ProxyDetail
+	(*RoutingDetail)(nil),           // 50: relay.agent.v1.RoutingDetail
+	(*Route)(nil),                   // 51: relay.agent.v1.Route
+	(*DeliveryDetail)(nil),          // 52: relay.agent.v1.DeliveryDetail
+	(*ReadContent)(nil),             // 53: relay.agent.v1.ReadContent
+	(*ContentChunk)(nil),            // 54: relay.agent.v1.ContentChunk
+	(*UploadChunk)(nil),             // 55: relay.agent.v1.UploadChunk
+	(*Progress)(nil),                // 56: relay.agent.v1.Progress
+	(*Submit)(nil),                  // 57: relay.agent.v1.Submit
+	(*SubmitResult)(nil),            // 58: relay.agent.v1.SubmitResult
+	(*Verdict)(nil),                 // 59: relay.agent.v1.Verdict
+	(*ConnectionResult)(nil),        // 60: relay.agent.v1.ConnectionResult
+	(*Verdicts)(nil),                // 61: relay.agent.v1.Verdicts
+	(*Reply)(nil),                   // 62: relay.agent.v1.Reply
+	(*RecipientResult)(nil),         // 63: relay.agent.v1.RecipientResult
+	(*Failure)(nil),                 // 64: relay.agent.v1.Failure
+	(*Edit)(nil),                    // 65: relay.agent.v1.Edit
+	(*AddHeader)(nil),               // 66: relay.agent.v1.AddHeader
+	(*ReplaceHeader)(nil),           // 67: relay.agent.v1.ReplaceHeader
+	(*RemoveHeader)(nil),            // 68: relay.agent.v1.RemoveHeader
+	(*ContentSource)(nil),           // 69: relay.agent.v1.ContentSource
+	(*RemoveRecipient)(nil),         // 70: relay.agent.v1.RemoveRecipient
+	(*ReplaceRecipient)(nil),        // 71: relay.agent.v1.ReplaceRecipient
+	(*QuarantineRecipient)(nil),     // 72: relay.agent.v1.QuarantineRecipient
+	(*SetPriority)(nil),             // 73: relay.agent.v1.SetPriority
+	(*SetParams)(nil),               // 74: relay.agent.v1.SetParams
+	(*SetRoute)(nil),                // 75: relay.agent.v1.SetRoute
+	(*Fork)(nil),                    // 76: relay.agent.v1.Fork
+	(*Property)(nil),                // 77: relay.agent.v1.Property
+	(*SetProperty)(nil),             // 78: relay.agent.v1.SetProperty
 }
 var file_relay_agent_v1_agent_proto_depIdxs = []int32{
-	16, // 0: relay.agent.v1.DescribeResponse.factories:type_name -> relay.agent.v1.Factory
-	21, // 1: relay.agent.v1.Factory.subscriptions:type_name -> relay.agent.v1.Subscription
-	1,  // 2: relay.agent.v1.Factory.permissions:type_name -> relay.agent.v1.Permission
-	3,  // 3: relay.agent.v1.Factory.changes_recipients_at:type_name -> relay.agent.v1.EventType
-	0,  // 4: relay.agent.v1.ConfigureRequest.capabilities:type_name -> relay.agent.v1.Capability
-	18, // 5: relay.agent.v1.ConfigureRequest.limits:type_name -> relay.agent.v1.Limits
-	1,  // 6: relay.agent.v1.ConfigureRequest.granted:type_name -> relay.agent.v1.Permission
-	0,  // 7: relay.agent.v1.ConfigureResponse.capabilities:type_name -> relay.agent.v1.Capability
-	21, // 8: relay.agent.v1.ConfigureResponse.subscriptions:type_name -> relay.agent.v1.Subscription
-	20, // 9: relay.agent.v1.ConfigureResponse.errors:type_name -> relay.agent.v1.FieldError
-	3,  // 10: relay.agent.v1.Subscription.event:type_name -> relay.agent.v1.EventType
-	5,  // 11: relay.agent.v1.Subscription.mode:type_name -> relay.agent.v1.Subscription.Mode
-	6,  // 12: relay.agent.v1.Subscription.content:type_name -> relay.agent.v1.Subscription.Content
-	22, // 13: relay.agent.v1.Subscription.filter:type_name -> relay.agent.v1.Filter
-	7,  // 14: relay.agent.v1.Filter.direction:type_name -> relay.agent.v1.Filter.Direction
-	8,  // 15: relay.agent.v1.AgentStatus.state:type_name -> relay.agent.v1.AgentStatus.State
-	27, // 16: relay.agent.v1.HostFrame.start:type_name -> relay.agent.v1.SessionStart
-	30, // 17: relay.agent.v1.HostFrame.events:type_name -> relay.agent.v1.Events
-	50, // 18: relay.agent.v1.HostFrame.content:type_name -> relay.agent.v1.ContentChunk
-	28, // 19: relay.agent.v1.HostFrame.end:type_name -> relay.agent.v1.SessionEnd
-	38, // 20: relay.agent.v1.HostFrame.state:type_name -> relay.agent.v1.StateChunk
-	54, // 21: relay.agent.v1.HostFrame.submit_result:type_name -> relay.agent.v1.SubmitResult
-	56, // 22: relay.agent.v1.AgentFrame.verdicts:type_name -> relay.agent.v1.Verdicts
-	49, // 23: relay.agent.v1.AgentFrame.read:type_name -> relay.agent.v1.ReadContent
-	51, // 24: relay.agent.v1.AgentFrame.upload:type_name -> relay.agent.v1.UploadChunk
-	52, // 25: relay.agent.v1.AgentFrame.progress:type_name -> relay.agent.v1.Progress
-	29, // 26: relay.agent.v1.AgentFrame.ended:type_name -> relay.agent.v1.SessionEnded
-	53, // 27: relay.agent.v1.AgentFrame.submit:type_name -> relay.agent.v1.Submit
-	2,  // 28: relay.agent.v1.SessionStart.kind:type_name -> relay.agent.v1.SessionKind
-	70, // 29: relay.agent.v1.SessionStart.properties:type_name -> relay.agent.v1.Property
-	9,  // 30: relay.agent.v1.SessionEnd.reason:type_name -> relay.agent.v1.SessionEnd.Reason
-	31, // 31: relay.agent.v1.SessionEnd.events:type_name -> relay.agent.v1.Event
-	31, // 32: relay.agent.v1.Events.events:type_name -> relay.agent.v1.Event
-	3,  // 33: relay.agent.v1.Event.type:type_name -> relay.agent.v1.EventType
-	32, // 34: relay.agent.v1.Event.connection:type_name -> relay.agent.v1.ConnectionInfo
-	33, // 35: relay.agent.v1.Event.client:type_name -> relay.agent.v1.ClientState
-	36, // 36: relay.agent.v1.Event.envelope:type_name -> relay.agent.v1.Envelope
-	37, // 37: relay.agent.v1.Event.headers:type_name -> relay.agent.v1.HeaderBlock
-	39, // 38: relay.agent.v1.Event.content:type_name -> relay.agent.v1.ContentRef
-	70, // 39: relay.agent.v1.Event.properties:type_name -> relay.agent.v1.Property
-	35, // 40: relay.agent.v1.Event.mail:type_name -> relay.agent.v1.Mailbox
-	35, // 41: relay.agent.v1.Event.rcpt:type_name -> relay.agent.v1.Mailbox
-	42, // 42: relay.agent.v1.Event.auth:type_name -> relay.agent.v1.AuthDetail
-	43, // 43: relay.agent.v1.Event.reject:type_name -> relay.agent.v1.RejectDetail
-	46, // 44: relay.agent.v1.Event.routing:type_name -> relay.agent.v1.RoutingDetail
-	48, // 45: relay.agent.v1.Event.delivery:type_name -> relay.agent.v1.DeliveryDetail
-	41, // 46: relay.agent.v1.Event.command:type_name -> relay.agent.v1.CommandDetail
-	44, // 47: relay.agent.v1.Event.disconnect:type_name -> relay.agent.v1.DisconnectDetail
-	45, // 48: relay.agent.v1.Event.proxy:type_name -> relay.agent.v1.ProxyDetail
-	34, // 49: relay.agent.v1.Mailbox.params:type_name -> relay.agent.v1.EsmtpParam
-	35, // 50: relay.agent.v1.Envelope.from:type_name -> relay.agent.v1.Mailbox
-	35, // 51: relay.agent.v1.Envelope.recipients:type_name -> relay.agent.v1.Mailbox
-	10, // 52: relay.agent.v1.StateChunk.part:type_name -> relay.agent.v1.StateChunk.Part
-	40, // 53: relay.agent.v1.ContentRef.file:type_name -> relay.agent.v1.FileRef
-	57, // 54: relay.agent.v1.RejectDetail.reply:type_name -> relay.agent.v1.Reply
-	11, // 55: relay.agent.v1.RejectDetail.cause:type_name -> relay.agent.v1.RejectDetail.Cause
-	3,  // 56: relay.agent.v1.RejectDetail.at:type_name -> relay.agent.v1.EventType
-	9,  // 57: relay.agent.v1.DisconnectDetail.reason:type_name -> relay.agent.v1.SessionEnd.Reason
-	47, // 58: relay.agent.v1.RoutingDetail.routes:type_name -> relay.agent.v1.Route
-	59, // 59: relay.agent.v1.ContentChunk.failure:type_name -> relay.agent.v1.Failure
-	35, // 60: relay.agent.v1.Submit.from:type_name -> relay.agent.v1.Mailbox
-	35, // 61: relay.agent.v1.Submit.recipients:type_name -> relay.agent.v1.Mailbox
-	57, // 62: relay.agent.v1.SubmitResult.reply:type_name -> relay.agent.v1.Reply
-	59, // 63: relay.agent.v1.SubmitResult.failure:type_name -> relay.agent.v1.Failure
-	4,  // 64: relay.agent.v1.Verdict.action:type_name -> relay.agent.v1.Action
-	57, // 65: relay.agent.v1.Verdict.reply:type_name -> relay.agent.v1.Reply
-	60, // 66: relay.agent.v1.Verdict.edits:type_name -> relay.agent.v1.Edit
-	59, // 67: relay.agent.v1.Verdict.failure:type_name -> relay.agent.v1.Failure
-	58, // 68: relay.agent.v1.Verdict.recipient_results:type_name -> relay.agent.v1.RecipientResult
-	55, // 69: relay.agent.v1.Verdicts.verdicts:type_name -> relay.agent.v1.Verdict
-	4,  // 70: relay.agent.v1.RecipientResult.action:type_name -> relay.agent.v1.Action
-	57, // 71: relay.agent.v1.RecipientResult.reply:type_name -> relay.agent.v1.Reply
-	12, // 72: relay.agent.v1.Failure.kind:type_name -> relay.agent.v1.Failure.Kind
-	61, // 73: relay.agent.v1.Edit.add_header:type_name -> relay.agent.v1.AddHeader
-	62, // 74: relay.agent.v1.Edit.replace_header:type_name -> relay.agent.v1.ReplaceHeader
-	63, // 75: relay.agent.v1.Edit.remove_header:type_name -> relay.agent.v1.RemoveHeader
-	64, // 76: relay.agent.v1.Edit.replace_body:type_name -> relay.agent.v1.ContentSource
-	64, // 77: relay.agent.v1.Edit.replace_message:type_name -> relay.agent.v1.ContentSource
-	35, // 78: relay.agent.v1.Edit.set_sender:type_name -> relay.agent.v1.Mailbox
-	35, // 79: relay.agent.v1.Edit.add_recipient:type_name -> relay.agent.v1.Mailbox
-	65, // 80: relay.agent.v1.Edit.remove_recipient:type_name -> relay.agent.v1.RemoveRecipient
-	66, // 81: relay.agent.v1.Edit.replace_recipient:type_name -> relay.agent.v1.ReplaceRecipient
-	71, // 82: relay.agent.v1.Edit.set_property:type_name -> relay.agent.v1.SetProperty
-	68, // 83: relay.agent.v1.Edit.set_route:type_name -> relay.agent.v1.SetRoute
-	69, // 84: relay.agent.v1.Edit.fork:type_name -> relay.agent.v1.Fork
-	67, // 85: relay.agent.v1.Edit.set_mail_params:type_name -> relay.agent.v1.SetParams
-	67, // 86: relay.agent.v1.Edit.set_rcpt_params:type_name -> relay.agent.v1.SetParams
-	57, // 87: relay.agent.v1.RemoveRecipient.reply:type_name -> relay.agent.v1.Reply
-	35, // 88: relay.agent.v1.ReplaceRecipient.with:type_name -> relay.agent.v1.Mailbox
-	34, // 89: relay.agent.v1.SetParams.params:type_name -> relay.agent.v1.EsmtpParam
-	60, // 90: relay.agent.v1.Fork.edits:type_name -> relay.agent.v1.Edit
-	13, // 91: relay.agent.v1.Property.scope:type_name -> relay.agent.v1.Property.Scope
-	70, // 92: relay.agent.v1.SetProperty.property:type_name -> relay.agent.v1.Property
-	14, // 93: relay.agent.v1.AgentService.Describe:input_type -> relay.agent.v1.DescribeRequest
-	17, // 94: relay.agent.v1.AgentService.Configure:input_type -> relay.agent.v1.ConfigureRequest
-	23, // 95: relay.agent.v1.AgentService.Watch:input_type -> relay.agent.v1.WatchRequest
-	25, // 96: relay.agent.v1.AgentService.Session:input_type -> relay.agent.v1.HostFrame
-	15, // 97: relay.agent.v1.AgentService.Describe:output_type -> relay.agent.v1.DescribeResponse
-	19, // 98: relay.agent.v1.AgentService.Configure:output_type -> relay.agent.v1.ConfigureResponse
-	24, // 99: relay.agent.v1.AgentService.Watch:output_type -> relay.agent.v1.AgentStatus
-	26, // 100: relay.agent.v1.AgentService.Session:output_type -> relay.agent.v1.AgentFrame
-	97, // [97:101] is the sub-list for method output_type
-	93, // [93:97] is the sub-list for method input_type
-	93, // [93:93] is the sub-list for extension type_name
-	93, // [93:93] is the sub-list for extension extendee
-	0,  // [0:93] is the sub-list for field type_name
+	20,  // 0: relay.agent.v1.DescribeResponse.factories:type_name -> relay.agent.v1.Factory
+	25,  // 1: relay.agent.v1.Factory.subscriptions:type_name -> relay.agent.v1.Subscription
+	1,   // 2: relay.agent.v1.Factory.permissions:type_name -> relay.agent.v1.Permission
+	3,   // 3: relay.agent.v1.Factory.changes_recipients_at:type_name -> relay.agent.v1.EventType
+	0,   // 4: relay.agent.v1.ConfigureRequest.capabilities:type_name -> relay.agent.v1.Capability
+	22,  // 5: relay.agent.v1.ConfigureRequest.limits:type_name -> relay.agent.v1.Limits
+	1,   // 6: relay.agent.v1.ConfigureRequest.granted:type_name -> relay.agent.v1.Permission
+	0,   // 7: relay.agent.v1.ConfigureResponse.capabilities:type_name -> relay.agent.v1.Capability
+	25,  // 8: relay.agent.v1.ConfigureResponse.subscriptions:type_name -> relay.agent.v1.Subscription
+	24,  // 9: relay.agent.v1.ConfigureResponse.errors:type_name -> relay.agent.v1.FieldError
+	3,   // 10: relay.agent.v1.Subscription.event:type_name -> relay.agent.v1.EventType
+	8,   // 11: relay.agent.v1.Subscription.mode:type_name -> relay.agent.v1.Subscription.Mode
+	9,   // 12: relay.agent.v1.Subscription.content:type_name -> relay.agent.v1.Subscription.Content
+	26,  // 13: relay.agent.v1.Subscription.filter:type_name -> relay.agent.v1.Filter
+	10,  // 14: relay.agent.v1.Filter.direction:type_name -> relay.agent.v1.Filter.Direction
+	11,  // 15: relay.agent.v1.AgentStatus.state:type_name -> relay.agent.v1.AgentStatus.State
+	31,  // 16: relay.agent.v1.HostFrame.start:type_name -> relay.agent.v1.SessionStart
+	34,  // 17: relay.agent.v1.HostFrame.events:type_name -> relay.agent.v1.Events
+	54,  // 18: relay.agent.v1.HostFrame.content:type_name -> relay.agent.v1.ContentChunk
+	32,  // 19: relay.agent.v1.HostFrame.end:type_name -> relay.agent.v1.SessionEnd
+	42,  // 20: relay.agent.v1.HostFrame.state:type_name -> relay.agent.v1.StateChunk
+	58,  // 21: relay.agent.v1.HostFrame.submit_result:type_name -> relay.agent.v1.SubmitResult
+	61,  // 22: relay.agent.v1.AgentFrame.verdicts:type_name -> relay.agent.v1.Verdicts
+	53,  // 23: relay.agent.v1.AgentFrame.read:type_name -> relay.agent.v1.ReadContent
+	55,  // 24: relay.agent.v1.AgentFrame.upload:type_name -> relay.agent.v1.UploadChunk
+	56,  // 25: relay.agent.v1.AgentFrame.progress:type_name -> relay.agent.v1.Progress
+	33,  // 26: relay.agent.v1.AgentFrame.ended:type_name -> relay.agent.v1.SessionEnded
+	57,  // 27: relay.agent.v1.AgentFrame.submit:type_name -> relay.agent.v1.Submit
+	2,   // 28: relay.agent.v1.SessionStart.kind:type_name -> relay.agent.v1.SessionKind
+	77,  // 29: relay.agent.v1.SessionStart.properties:type_name -> relay.agent.v1.Property
+	12,  // 30: relay.agent.v1.SessionEnd.reason:type_name -> relay.agent.v1.SessionEnd.Reason
+	35,  // 31: relay.agent.v1.SessionEnd.events:type_name -> relay.agent.v1.Event
+	35,  // 32: relay.agent.v1.Events.events:type_name -> relay.agent.v1.Event
+	3,   // 33: relay.agent.v1.Event.type:type_name -> relay.agent.v1.EventType
+	36,  // 34: relay.agent.v1.Event.connection:type_name -> relay.agent.v1.ConnectionInfo
+	37,  // 35: relay.agent.v1.Event.client:type_name -> relay.agent.v1.ClientState
+	40,  // 36: relay.agent.v1.Event.envelope:type_name -> relay.agent.v1.Envelope
+	41,  // 37: relay.agent.v1.Event.headers:type_name -> relay.agent.v1.HeaderBlock
+	43,  // 38: relay.agent.v1.Event.content:type_name -> relay.agent.v1.ContentRef
+	77,  // 39: relay.agent.v1.Event.properties:type_name -> relay.agent.v1.Property
+	39,  // 40: relay.agent.v1.Event.mail:type_name -> relay.agent.v1.Mailbox
+	39,  // 41: relay.agent.v1.Event.rcpt:type_name -> relay.agent.v1.Mailbox
+	46,  // 42: relay.agent.v1.Event.auth:type_name -> relay.agent.v1.AuthDetail
+	47,  // 43: relay.agent.v1.Event.reject:type_name -> relay.agent.v1.RejectDetail
+	50,  // 44: relay.agent.v1.Event.routing:type_name -> relay.agent.v1.RoutingDetail
+	52,  // 45: relay.agent.v1.Event.delivery:type_name -> relay.agent.v1.DeliveryDetail
+	45,  // 46: relay.agent.v1.Event.command:type_name -> relay.agent.v1.CommandDetail
+	48,  // 47: relay.agent.v1.Event.disconnect:type_name -> relay.agent.v1.DisconnectDetail
+	49,  // 48: relay.agent.v1.Event.proxy:type_name -> relay.agent.v1.ProxyDetail
+	38,  // 49: relay.agent.v1.Mailbox.params:type_name -> relay.agent.v1.EsmtpParam
+	39,  // 50: relay.agent.v1.Envelope.from:type_name -> relay.agent.v1.Mailbox
+	39,  // 51: relay.agent.v1.Envelope.recipients:type_name -> relay.agent.v1.Mailbox
+	13,  // 52: relay.agent.v1.StateChunk.part:type_name -> relay.agent.v1.StateChunk.Part
+	44,  // 53: relay.agent.v1.ContentRef.file:type_name -> relay.agent.v1.FileRef
+	62,  // 54: relay.agent.v1.RejectDetail.reply:type_name -> relay.agent.v1.Reply
+	14,  // 55: relay.agent.v1.RejectDetail.cause:type_name -> relay.agent.v1.RejectDetail.Cause
+	3,   // 56: relay.agent.v1.RejectDetail.at:type_name -> relay.agent.v1.EventType
+	12,  // 57: relay.agent.v1.DisconnectDetail.reason:type_name -> relay.agent.v1.SessionEnd.Reason
+	51,  // 58: relay.agent.v1.RoutingDetail.routes:type_name -> relay.agent.v1.Route
+	5,   // 59: relay.agent.v1.RoutingDetail.priority:type_name -> relay.agent.v1.Priority
+	4,   // 60: relay.agent.v1.RoutingDetail.arrival:type_name -> relay.agent.v1.Arrival
+	62,  // 61: relay.agent.v1.RoutingDetail.last_reply:type_name -> relay.agent.v1.Reply
+	50,  // 62: relay.agent.v1.DeliveryDetail.item:type_name -> relay.agent.v1.RoutingDetail
+	64,  // 63: relay.agent.v1.ContentChunk.failure:type_name -> relay.agent.v1.Failure
+	39,  // 64: relay.agent.v1.Submit.from:type_name -> relay.agent.v1.Mailbox
+	39,  // 65: relay.agent.v1.Submit.recipients:type_name -> relay.agent.v1.Mailbox
+	62,  // 66: relay.agent.v1.SubmitResult.reply:type_name -> relay.agent.v1.Reply
+	64,  // 67: relay.agent.v1.SubmitResult.failure:type_name -> relay.agent.v1.Failure
+	6,   // 68: relay.agent.v1.Verdict.action:type_name -> relay.agent.v1.Action
+	62,  // 69: relay.agent.v1.Verdict.reply:type_name -> relay.agent.v1.Reply
+	65,  // 70: relay.agent.v1.Verdict.edits:type_name -> relay.agent.v1.Edit
+	64,  // 71: relay.agent.v1.Verdict.failure:type_name -> relay.agent.v1.Failure
+	63,  // 72: relay.agent.v1.Verdict.recipient_results:type_name -> relay.agent.v1.RecipientResult
+	60,  // 73: relay.agent.v1.Verdict.connection:type_name -> relay.agent.v1.ConnectionResult
+	15,  // 74: relay.agent.v1.ConnectionResult.queue:type_name -> relay.agent.v1.ConnectionResult.QueueFate
+	59,  // 75: relay.agent.v1.Verdicts.verdicts:type_name -> relay.agent.v1.Verdict
+	6,   // 76: relay.agent.v1.RecipientResult.action:type_name -> relay.agent.v1.Action
+	62,  // 77: relay.agent.v1.RecipientResult.reply:type_name -> relay.agent.v1.Reply
+	16,  // 78: relay.agent.v1.Failure.kind:type_name -> relay.agent.v1.Failure.Kind
+	66,  // 79: relay.agent.v1.Edit.add_header:type_name -> relay.agent.v1.AddHeader
+	67,  // 80: relay.agent.v1.Edit.replace_header:type_name -> relay.agent.v1.ReplaceHeader
+	68,  // 81: relay.agent.v1.Edit.remove_header:type_name -> relay.agent.v1.RemoveHeader
+	69,  // 82: relay.agent.v1.Edit.replace_body:type_name -> relay.agent.v1.ContentSource
+	69,  // 83: relay.agent.v1.Edit.replace_message:type_name -> relay.agent.v1.ContentSource
+	39,  // 84: relay.agent.v1.Edit.set_sender:type_name -> relay.agent.v1.Mailbox
+	39,  // 85: relay.agent.v1.Edit.add_recipient:type_name -> relay.agent.v1.Mailbox
+	70,  // 86: relay.agent.v1.Edit.remove_recipient:type_name -> relay.agent.v1.RemoveRecipient
+	71,  // 87: relay.agent.v1.Edit.replace_recipient:type_name -> relay.agent.v1.ReplaceRecipient
+	78,  // 88: relay.agent.v1.Edit.set_property:type_name -> relay.agent.v1.SetProperty
+	75,  // 89: relay.agent.v1.Edit.set_route:type_name -> relay.agent.v1.SetRoute
+	76,  // 90: relay.agent.v1.Edit.fork:type_name -> relay.agent.v1.Fork
+	74,  // 91: relay.agent.v1.Edit.set_mail_params:type_name -> relay.agent.v1.SetParams
+	74,  // 92: relay.agent.v1.Edit.set_rcpt_params:type_name -> relay.agent.v1.SetParams
+	72,  // 93: relay.agent.v1.Edit.quarantine_recipient:type_name -> relay.agent.v1.QuarantineRecipient
+	73,  // 94: relay.agent.v1.Edit.set_priority:type_name -> relay.agent.v1.SetPriority
+	62,  // 95: relay.agent.v1.RemoveRecipient.reply:type_name -> relay.agent.v1.Reply
+	7,   // 96: relay.agent.v1.RemoveRecipient.kind:type_name -> relay.agent.v1.DsnKind
+	39,  // 97: relay.agent.v1.ReplaceRecipient.with:type_name -> relay.agent.v1.Mailbox
+	62,  // 98: relay.agent.v1.ReplaceRecipient.reply:type_name -> relay.agent.v1.Reply
+	5,   // 99: relay.agent.v1.SetPriority.priority:type_name -> relay.agent.v1.Priority
+	38,  // 100: relay.agent.v1.SetParams.params:type_name -> relay.agent.v1.EsmtpParam
+	65,  // 101: relay.agent.v1.Fork.edits:type_name -> relay.agent.v1.Edit
+	17,  // 102: relay.agent.v1.Property.scope:type_name -> relay.agent.v1.Property.Scope
+	77,  // 103: relay.agent.v1.SetProperty.property:type_name -> relay.agent.v1.Property
+	18,  // 104: relay.agent.v1.AgentService.Describe:input_type -> relay.agent.v1.DescribeRequest
+	21,  // 105: relay.agent.v1.AgentService.Configure:input_type -> relay.agent.v1.ConfigureRequest
+	27,  // 106: relay.agent.v1.AgentService.Watch:input_type -> relay.agent.v1.WatchRequest
+	29,  // 107: relay.agent.v1.AgentService.Session:input_type -> relay.agent.v1.HostFrame
+	19,  // 108: relay.agent.v1.AgentService.Describe:output_type -> relay.agent.v1.DescribeResponse
+	23,  // 109: relay.agent.v1.AgentService.Configure:output_type -> relay.agent.v1.ConfigureResponse
+	28,  // 110: relay.agent.v1.AgentService.Watch:output_type -> relay.agent.v1.AgentStatus
+	30,  // 111: relay.agent.v1.AgentService.Session:output_type -> relay.agent.v1.AgentFrame
+	108, // [108:112] is the sub-list for method output_type
+	104, // [104:108] is the sub-list for method input_type
+	104, // [104:104] is the sub-list for extension type_name
+	104, // [104:104] is the sub-list for extension extendee
+	0,   // [0:104] is the sub-list for field type_name
 }
 
 func init() { file_relay_agent_v1_agent_proto_init() }
@@ -6098,7 +6790,7 @@ func file_relay_agent_v1_agent_proto_init() {
 		(*ContentRef_File)(nil),
 		(*ContentRef_OnDemand)(nil),
 	}
-	file_relay_agent_v1_agent_proto_msgTypes[46].OneofWrappers = []any{
+	file_relay_agent_v1_agent_proto_msgTypes[47].OneofWrappers = []any{
 		(*Edit_AddHeader)(nil),
 		(*Edit_ReplaceHeader)(nil),
 		(*Edit_RemoveHeader)(nil),
@@ -6113,18 +6805,20 @@ func file_relay_agent_v1_agent_proto_init() {
 		(*Edit_Fork)(nil),
 		(*Edit_SetMailParams)(nil),
 		(*Edit_SetRcptParams)(nil),
+		(*Edit_QuarantineRecipient)(nil),
+		(*Edit_SetPriority)(nil),
 	}
-	file_relay_agent_v1_agent_proto_msgTypes[47].OneofWrappers = []any{
+	file_relay_agent_v1_agent_proto_msgTypes[48].OneofWrappers = []any{
 		(*AddHeader_Top)(nil),
 		(*AddHeader_Bottom)(nil),
 		(*AddHeader_BeforeId)(nil),
 		(*AddHeader_AfterId)(nil),
 	}
-	file_relay_agent_v1_agent_proto_msgTypes[49].OneofWrappers = []any{
+	file_relay_agent_v1_agent_proto_msgTypes[50].OneofWrappers = []any{
 		(*RemoveHeader_Id)(nil),
 		(*RemoveHeader_AllNamed)(nil),
 	}
-	file_relay_agent_v1_agent_proto_msgTypes[50].OneofWrappers = []any{
+	file_relay_agent_v1_agent_proto_msgTypes[51].OneofWrappers = []any{
 		(*ContentSource_Inline)(nil),
 		(*ContentSource_UploadId)(nil),
 		(*ContentSource_ScratchFile)(nil),
@@ -6134,8 +6828,8 @@ func file_relay_agent_v1_agent_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_relay_agent_v1_agent_proto_rawDesc), len(file_relay_agent_v1_agent_proto_rawDesc)),
-			NumEnums:      14,
-			NumMessages:   58,
+			NumEnums:      18,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -4,12 +4,20 @@
 // The AGENT is the gRPC server; the host serves nothing to the agent. go-plugin's
 // ProtocolVersion is the major version of this package.
 //
-// Promises (in force from the first release with a Hub on; until then a new version
-// may change what is here):
-//   - Fields and enum values are only added; a number is never used again.
-//   - New behaviour hangs on a Capability that both sides named.
-//   - An unknown field, enum value or frame is ignored, unless its capability was not
-//     negotiated: then it is a protocol error of the side that sent it.
+// Promises (in force from the first release with a Hub on; until then a new version may
+// still change what is here):
+//   - Fields, enum values and methods are only added. A number is never used again, a name
+//     keeps its number, a field its type. A test holds this file against the descriptor set
+//     of the last release, released.binpb.
+//   - New behaviour hangs on a Capability that both sides named at Configure. An agent of
+//     today works with a host of tomorrow, and the other way round, with what both know.
+//   - A field or frame that the receiver does not know is ignored; it never ends a session.
+//     A frame that it knows and whose capability was not negotiated is a protocol error of
+//     the side that sent it.
+//   - An enum value that an agent does not know reads as UNSPECIFIED, but for an event that
+//     awaits a verdict: that is answered with an empty one, which continues. An action or an
+//     edit that a host does not know is refused and the agent's failure policy applies:
+//     what an agent wants is done or seen to fail, never half done.
 //   - A verdict changes nothing until the host has applied it, so a repeated event
 //     (same session, same seq, after a crash) may be judged again without harm.
 
@@ -57,8 +65,7 @@ type AgentServiceClient interface {
 	// least every heartbeat_ms: its end tells the host of a crash within milliseconds, three
 	// missed heartbeats of a hang.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AgentStatus], error)
-	// One SMTP session at a time (later: one message in routing, one delivery attempt).
-	// Opened at the first event of a session that the agent is bound to. After SessionEnd the
+	// One session at a time, of the SessionKind that its start names. Opened at the first event of a session that the agent is bound to. After SessionEnd the
 	// agent sends SessionEnded and reads on: the host may put the next session on the stream.
 	// An agent that returns instead ends the stream; the host then opens another.
 	// gRPC deadlines are not used: time limits travel in Events.timeout_ms. A cancelled stream
@@ -143,8 +150,7 @@ type AgentServiceServer interface {
 	// least every heartbeat_ms: its end tells the host of a crash within milliseconds, three
 	// missed heartbeats of a hang.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[AgentStatus]) error
-	// One SMTP session at a time (later: one message in routing, one delivery attempt).
-	// Opened at the first event of a session that the agent is bound to. After SessionEnd the
+	// One session at a time, of the SessionKind that its start names. Opened at the first event of a session that the agent is bound to. After SessionEnd the
 	// agent sends SessionEnded and reads on: the host may put the next session on the stream.
 	// An agent that returns instead ends the stream; the host then opens another.
 	// gRPC deadlines are not used: time limits travel in Events.timeout_ms. A cancelled stream
