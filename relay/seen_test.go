@@ -89,6 +89,7 @@ func own(e *event.Event) string {
 	has(e.Auth != nil && e.Auth.User != "", "user")
 	has(e.Auth != nil && e.Auth.Success, "success")
 	has(e.Rejection != nil, "reply, command, cause")
+	has(e.NextHop != nil && e.NextHop.Name == "mailserver" && e.NextHop.Address != "", "next hop")
 	has(e.Kind == event.Disconnect, "reason")
 	return strings.Join(all, ", ")
 }

@@ -72,8 +72,8 @@ type (
 	DisconnectHandler interface {
 		OnDisconnect(ctx context.Context, s *Session, reason DisconnectReason)
 	}
-	// ProxyInboundMessageHandler is asked when a FrontEnd has chosen the next hop and has
-	// sent nothing yet.
+	// ProxyInboundMessageHandler is asked when a FrontEnd has chosen the next hop, before DATA
+	// goes to it; once for each message. It may only continue or accept, and set properties.
 	ProxyInboundMessageHandler interface {
 		OnProxyInboundMessage(ctx context.Context, m *Message, hop NextHop) Verdict
 	}

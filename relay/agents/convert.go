@@ -20,6 +20,8 @@ type slot struct {
 	command    agentv1.Event_Command
 	disconnect agentv1.DisconnectDetail
 	end        agentv1.Event_Disconnect
+	hop        agentv1.ProxyDetail
+	proxy      agentv1.Event_Proxy
 }
 
 // fill makes the slot's event that of e, with nothing attached.
@@ -45,6 +47,12 @@ func (s *slot) fill(e *event.Event) *agentv1.Event {
 	case event.AuthCommand, event.EndOfAuthentication:
 		if a := e.Auth; a != nil {
 			w.Detail = &agentv1.Event_Auth{Auth: &agentv1.AuthDetail{Mechanism: a.Mechanism, User: a.User, Success: a.Success}}
+		}
+	case event.ProxyInboundMessage:
+		if h := e.NextHop; h != nil {
+			s.hop.NextHop, s.hop.Address = h.Name, h.Address
+			s.proxy.Proxy = &s.hop
+			w.Detail = &s.proxy
 		}
 	case event.Disconnect:
 		s.disconnect.Reason = endReason(e.Disconnect)

@@ -26,6 +26,13 @@ type Event struct {
 	Rejection  *Rejection       // Reject
 	Disconnect DisconnectReason // Disconnect
 	Auth       *Authentication  // AuthCommand, EndOfAuthentication
+	NextHop    *NextHop         // ProxyInboundMessage
+}
+
+// NextHop is where a FrontEnd is about to send a message.
+type NextHop struct {
+	Name    string // as the configuration calls it
+	Address string // of the server: host and port, or "unix:" and a path
 }
 
 // Authentication is an attempt to log in.

@@ -44,6 +44,8 @@ func (h *fakeHop) answer(command string, code int) reply.Reply {
 	return reply.New(code, reply.Enhanced{}, "hop says ok")
 }
 
+func (h *fakeHop) Name() string { return "mailserver" }
+
 func (h *fakeHop) Extensions() mail.Extensions { return mail.Extensions{EightBitMIME: true} }
 
 func (h *fakeHop) Begin(_ context.Context, client mail.Client) (Delivery, error) {

@@ -13,6 +13,8 @@ import (
 // NextHop is where the FrontEnd passes mail on to: a server reached over SMTP, or the Hub of
 // the same process. Safe for concurrent use.
 type NextHop interface {
+	// Name is what the configuration calls it.
+	Name() string
 	// Extensions are those last seen on all its addresses.
 	Extensions() mail.Extensions
 	// Begin borrows a connection for one mail transaction of this client, of whom the next hop may

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"example.org/relay/relay/event"
 	"example.org/relay/relay/mail"
 	"example.org/relay/relay/reply"
 )
@@ -168,12 +169,8 @@ func (s *Session) sendEnvelope(ctx context.Context, data bool) (Answers, error) 
 		}
 	}
 	tx.asked = nil
-	if tx.hop == nil {
-		hop, err := tx.set.NextHop.Begin(ctx, s.client())
-		if err != nil {
-			return Answers{}, s.tagError(err)
-		}
-		tx.hop, tx.remote = hop, hop.Remote()
+	if err := s.choose(ctx); err != nil {
+		return Answers{}, err
 	}
 	answers, err := tx.hop.Envelope(ctx, tx.env, data)
 	tx.remote = tx.hop.Remote() // it may have had to connect again
@@ -182,6 +179,20 @@ func (s *Session) sendEnvelope(ctx context.Context, data bool) (Answers, error) 
 		return Answers{}, s.tagError(err)
 	}
 	return answers, nil
+}
+
+// choose borrows a connection where none is held.
+func (s *Session) choose(ctx context.Context) error {
+	tx := &s.tx
+	if tx.hop != nil {
+		return nil
+	}
+	hop, err := tx.set.NextHop.Begin(ctx, s.client())
+	if err != nil {
+		return s.tagError(err)
+	}
+	tx.hop, tx.remote = hop, hop.Remote()
+	return nil
 }
 
 // client is who the mail comes from.
@@ -201,7 +212,14 @@ func (s *Session) asker() mail.Client {
 // that the client believes accepted, nothing is sent: one message never reaches a part.
 func (s *Session) open(ctx context.Context) error {
 	tx := &s.tx
-	ctx, cancel := context.WithTimeout(ctx, hopPatience)
+	patience := hopPatience
+	if s.agents.Bound(event.ProxyInboundMessage) {
+		var err error
+		if patience, err = s.announce(ctx); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var data reply.Reply
 	if tx.hop != nil && tx.extends() && len(tx.asked.Recipients) == len(tx.env.Recipients) {

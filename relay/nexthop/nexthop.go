@@ -96,6 +96,9 @@ func hostOf(hostport string) (host, full string) {
 // have.
 var unknown = mail.Extensions{EightBitMIME: true}
 
+// Name is what the configuration calls it.
+func (h *Hop) Name() string { return h.cfg.Name }
+
 // Extensions are those that every address offered when it was last connected to; of the
 // sizes, the smallest that any named. Before the first connection it is 8BITMIME alone; see
 // Probe.

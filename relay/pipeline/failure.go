@@ -14,8 +14,11 @@ import (
 // may take another 60 seconds of that.
 func chainLimit(k event.Kind) time.Duration {
 	switch k {
+	// Nobody reads the content during these two: below 3 minutes with the next hop's part.
 	case event.EndOfHeaders:
-		return 110 * time.Second // nobody reads the content meanwhile: below 3 minutes with the next hop's part
+		return 80 * time.Second
+	case event.ProxyInboundMessage:
+		return 30 * time.Second
 	case event.EndOfData:
 		return 4 * time.Minute
 	default:

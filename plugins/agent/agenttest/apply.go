@@ -61,6 +61,9 @@ func (c *Conn) actionProblem(at agentv1.EventType, v *agentv1.Verdict) string {
 	if v.Action == agentv1.Action_ACTION_DISCARD && (at < agentv1.EventType_EVENT_TYPE_MAIL_COMMAND || at > agentv1.EventType_EVENT_TYPE_END_OF_DATA) {
 		return fmt.Sprintf("there is no message to discard at %s", agent.Event(at))
 	}
+	if at == agentv1.EventType_EVENT_TYPE_PROXY_INBOUND_MESSAGE && (needs != 0 || len(edits(v)) > 0) {
+		return "OnProxyInboundMessage comes when the message is settled: it can only continue or accept, and set properties"
+	}
 	if code := v.Reply.GetCode(); class != 0 && code != 0 && code/100 != class {
 		return fmt.Sprintf("%s with code %d", v.Action, code)
 	}
@@ -73,6 +76,11 @@ func (c *Conn) actionProblem(at agentv1.EventType, v *agentv1.Verdict) string {
 		}
 	}
 	return ""
+}
+
+// edits are those that change the message.
+func edits(v *agentv1.Verdict) []*agentv1.Edit {
+	return slices.DeleteFunc(slices.Clone(v.Edits), func(e *agentv1.Edit) bool { return e.GetSetProperty() != nil })
 }
 
 // state returns what takes the edits back.

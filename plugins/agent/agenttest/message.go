@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.org/relay/plugins/agent"
 	agentv1 "example.org/relay/proto/agent/v1"
 )
 
@@ -79,6 +80,15 @@ func (m *Message) EndOfHeaders(header string) Result {
 	}
 	m.headersSent = false
 	return m.result(agentv1.EventType_EVENT_TYPE_END_OF_HEADERS)
+}
+
+// ProxyInboundMessage says that the relay has chosen the next hop. What an agent may still do
+// there is to set properties; the message is settled.
+func (m *Message) ProxyInboundMessage(hop agent.NextHop) Verdict {
+	m.c.h.t.Helper()
+	return m.c.event(&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_PROXY_INBOUND_MESSAGE, Detail: &agentv1.Event_Proxy{
+		Proxy: &agentv1.ProxyDetail{NextHop: hop.Name, Address: hop.Address},
+	}})
 }
 
 // EndOfData says that the whole message is in.

@@ -293,14 +293,15 @@ const (
 	EventType_EVENT_TYPE_HELP_COMMAND          EventType = 14
 	EventType_EVENT_TYPE_REJECT                EventType = 15 // after every 4xx or 5xx reply, whoever caused it
 	EventType_EVENT_TYPE_DISCONNECT            EventType = 16 // NOTIFY only
-	EventType_EVENT_TYPE_PROXY_INBOUND_MESSAGE EventType = 17 // FrontEnd: the next hop is chosen, nothing sent yet
-	EventType_EVENT_TYPE_SUBMITTED_MESSAGE     EventType = 32 // routing: taken off the queue, recipients as they came
-	EventType_EVENT_TYPE_RESOLVED_MESSAGE      EventType = 33 // routing: recipients are final, no next hop yet: set_route belongs here
-	EventType_EVENT_TYPE_ROUTED_MESSAGE        EventType = 34 // routing: every recipient has its next hop
-	EventType_EVENT_TYPE_CATEGORIZED_MESSAGE   EventType = 35 // routing: the last stop before delivery: sign here
-	EventType_EVENT_TYPE_OPEN_CONNECTION       EventType = 48 // delivery: mail waits for a next hop the agent serves
-	EventType_EVENT_TYPE_DELIVER_MAIL_ITEM     EventType = 49 // delivery: one message for it
-	EventType_EVENT_TYPE_CLOSE_CONNECTION      EventType = 50 // delivery: nothing more is to come
+	EventType_EVENT_TYPE_PROXY_INBOUND_MESSAGE EventType = 17 // FrontEnd: the next hop is chosen, DATA not sent yet; once a message, which is
+	// settled: ACTION_CONTINUE or ACTION_ACCEPT, edits of properties only
+	EventType_EVENT_TYPE_SUBMITTED_MESSAGE   EventType = 32 // routing: taken off the queue, recipients as they came
+	EventType_EVENT_TYPE_RESOLVED_MESSAGE    EventType = 33 // routing: recipients are final, no next hop yet: set_route belongs here
+	EventType_EVENT_TYPE_ROUTED_MESSAGE      EventType = 34 // routing: every recipient has its next hop
+	EventType_EVENT_TYPE_CATEGORIZED_MESSAGE EventType = 35 // routing: the last stop before delivery: sign here
+	EventType_EVENT_TYPE_OPEN_CONNECTION     EventType = 48 // delivery: mail waits for a next hop the agent serves
+	EventType_EVENT_TYPE_DELIVER_MAIL_ITEM   EventType = 49 // delivery: one message for it
+	EventType_EVENT_TYPE_CLOSE_CONNECTION    EventType = 50 // delivery: nothing more is to come
 )
 
 // Enum value maps for EventType.
@@ -3688,7 +3689,7 @@ func (x *DisconnectDetail) GetReason() SessionEnd_Reason {
 type ProxyDetail struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NextHop       string                 `protobuf:"bytes,1,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"` // its configured name
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`                // of the server: host and port, or "unix:" and a path
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
