@@ -51,6 +51,17 @@ func aboutWith[S, D any](subject func(*Session) S, detail func(*agentv1.Event) D
 	return func(ctx context.Context, s *Session, e *agentv1.Event) Verdict { return f(ctx, subject(s), detail(e)) }
 }
 
+// on and onWith are about and aboutWith for subjects that the event brings.
+func on[S any](subject func(*Session, *agentv1.Event) S, f func(context.Context, S) Verdict) call {
+	return func(ctx context.Context, s *Session, e *agentv1.Event) Verdict { return f(ctx, subject(s, e)) }
+}
+
+func onWith[S, D any](subject func(*Session, *agentv1.Event) S, detail func(*Session, *agentv1.Event) D, f func(context.Context, S, D) Verdict) call {
+	return func(ctx context.Context, s *Session, e *agentv1.Event) Verdict {
+		return f(ctx, subject(s, e), detail(s, e))
+	}
+}
+
 // quiet and quietWith give a watching handler the result it does not have.
 func quiet[S any](f func(context.Context, S)) func(context.Context, S) Verdict {
 	return func(ctx context.Context, s S) Verdict { f(ctx, s); return Verdict{} }
@@ -69,6 +80,24 @@ func refused(e *agentv1.Event) Rejection    { return rejection(e.GetReject()) }
 func hop(e *agentv1.Event) NextHop {
 	return NextHop{Name: e.GetProxy().GetNextHop(), Address: e.GetProxy().GetAddress()}
 }
+func item(s *Session, e *agentv1.Event) *MailItem {
+	return &MailItem{inHand(s), routing(e.GetRouting())}
+}
+func resolved(s *Session, e *agentv1.Event) *ResolvedItem {
+	return &ResolvedItem{item(s, e)}
+}
+func toDeliver(s *Session, e *agentv1.Event) *DeliveryItem {
+	return &DeliveryItem{&MailItem{inHand(s), routing(e.GetDelivery().GetItem())}}
+}
+
+// routing is never nil: an edit changes it.
+func routing(d *agentv1.RoutingDetail) *agentv1.RoutingDetail {
+	if d == nil {
+		return &agentv1.RoutingDetail{}
+	}
+	return d
+}
+
 func ended(e *agentv1.Event) DisconnectReason {
 	return DisconnectReason(e.GetDisconnect().GetReason())
 }
@@ -163,25 +192,42 @@ func init() {
 		watchOnly(EventDisconnect, "OnDisconnect",
 			func(h DisconnectHandler) call { return aboutWith(itself, ended, quietWith(h.OnDisconnect)) }),
 		bind(EventSubmittedMessage, "OnSubmittedMessage",
-			func(h SubmittedMessageHandler) call { return about(inHand, h.OnSubmittedMessage) },
-			func(h interface{ OnSubmittedMessage(ctx, *Message) }) call {
-				return about(inHand, quiet(h.OnSubmittedMessage))
+			func(h SubmittedMessageHandler) call { return on(item, h.OnSubmittedMessage) },
+			func(h interface{ OnSubmittedMessage(ctx, *MailItem) }) call {
+				return on(item, quiet(h.OnSubmittedMessage))
 			}).withHeaders(),
 		bind(EventResolvedMessage, "OnResolvedMessage",
-			func(h ResolvedMessageHandler) call { return about(inHand, h.OnResolvedMessage) },
-			func(h interface{ OnResolvedMessage(ctx, *Message) }) call {
-				return about(inHand, quiet(h.OnResolvedMessage))
+			func(h ResolvedMessageHandler) call { return on(resolved, h.OnResolvedMessage) },
+			func(h interface{ OnResolvedMessage(ctx, *ResolvedItem) }) call {
+				return on(resolved, quiet(h.OnResolvedMessage))
 			}).withHeaders(),
 		bind(EventRoutedMessage, "OnRoutedMessage",
-			func(h RoutedMessageHandler) call { return about(inHand, h.OnRoutedMessage) },
-			func(h interface{ OnRoutedMessage(ctx, *Message) }) call {
-				return about(inHand, quiet(h.OnRoutedMessage))
+			func(h RoutedMessageHandler) call { return on(item, h.OnRoutedMessage) },
+			func(h interface{ OnRoutedMessage(ctx, *MailItem) }) call {
+				return on(item, quiet(h.OnRoutedMessage))
 			}).withHeaders(),
 		bind(EventCategorizedMessage, "OnCategorizedMessage",
-			func(h CategorizedMessageHandler) call { return about(inHand, h.OnCategorizedMessage) },
-			func(h interface{ OnCategorizedMessage(ctx, *Message) }) call {
-				return about(inHand, quiet(h.OnCategorizedMessage))
+			func(h CategorizedMessageHandler) call { return on(item, h.OnCategorizedMessage) },
+			func(h interface{ OnCategorizedMessage(ctx, *MailItem) }) call {
+				return on(item, quiet(h.OnCategorizedMessage))
 			}).withHeaders(),
+		bind(EventOpenConnection, "OnOpenConnection",
+			func(h OpenConnectionHandler) call { return on(connection, h.OnOpenConnection) },
+			func(h interface{ OnOpenConnection(ctx, *Connection) }) call {
+				return on(connection, quiet(h.OnOpenConnection))
+			}),
+		bind(EventDeliverMailItem, "OnDeliverMailItem",
+			func(h DeliverMailItemHandler) call { return onWith(connection, toDeliver, h.OnDeliverMailItem) },
+			func(h interface {
+				OnDeliverMailItem(ctx, *Connection, *DeliveryItem)
+			}) call {
+				return onWith(connection, toDeliver, quietWith(h.OnDeliverMailItem))
+			}).withHeaders(),
+		bind(EventCloseConnection, "OnCloseConnection",
+			func(h CloseConnectionHandler) call { return on(connection, h.OnCloseConnection) },
+			func(h interface{ OnCloseConnection(ctx, *Connection) }) call {
+				return on(connection, quiet(h.OnCloseConnection))
+			}),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -33,6 +34,7 @@ type conversation struct {
 	answered []*agentv1.Verdict // all verdict objects made so far; verdicts has the first of them
 
 	envelope, headers []byte // state that comes in chunks before its Events frame
+	broken            error  // the host broke the contract in the middle of a handler
 }
 
 var sessionEnded = &agentv1.AgentFrame{Frame: &agentv1.AgentFrame_Ended{Ended: &agentv1.SessionEnded{}}}
@@ -79,7 +81,9 @@ func (c *conversation) hear() error {
 // begin takes the newest agent value for the session, to the end of its first transaction.
 func (c *conversation) begin(start *agentv1.SessionStart) {
 	c.agent = c.service.current.Load()
-	c.session = &Session{id: start.SessionId, agent: c.agent.name, resumed: start.Resumed, turn: 1}
+	c.session = &Session{
+		id: start.SessionId, agent: c.agent.name, resumed: start.Resumed, turn: 1, kind: start.Kind, conversation: c,
+	}
 	c.session.takeProperties(start.Properties)
 	c.envelope, c.headers = nil, nil
 }
@@ -164,15 +168,21 @@ func (c *conversation) handle(events []*agentv1.Event, timeout uint32) error {
 		} else {
 			c.decide(ctx, e)
 		}
+		if c.broken != nil {
+			return c.broken
+		}
 	}
 	return nil
 }
 
 // take brings the session up to an event. With another transaction comes the newest agent
-// value: a client may keep its session for hours, new settings are for the next message.
+// value: a client may keep its session for hours, new settings are for the next message. A
+// delivery keeps its own to the end, which holds the connection.
 func (c *conversation) take(e *agentv1.Event) {
 	before := c.session.message
-	if c.session.take(e); c.session.message != before {
+	c.session.take(e)
+	c.session.event = Event(e.Type)
+	if c.session.message != before && c.session.kind != agentv1.SessionKind_SESSION_KIND_DELIVERY {
 		c.agent = c.service.current.Load()
 	}
 }
@@ -212,6 +222,7 @@ func (c *conversation) decide(ctx context.Context, e *agentv1.Event) {
 		verdict, err := c.protect(ctx, h, e)
 		s.watching = false
 		verdict.fill(v)
+		s.delivery.fill(v)
 		if err != nil {
 			v.Failure = &agentv1.Failure{Kind: agentv1.Failure_KIND_INTERNAL, Detail: err.Error()}
 		}
@@ -231,7 +242,11 @@ func (c *conversation) attachEdits(v *agentv1.Verdict, before int) {
 		}
 	}
 	if v.Failure != nil {
+		v.RecipientResults = nil
 		s.rollBack(before)
+	}
+	if v.Action == agentv1.Action_ACTION_DEFER { // it comes again as it was committed
+		s.edits = slices.DeleteFunc(s.edits, func(e *agentv1.Edit) bool { return e.GetSetProperty() == nil })
 	}
 	if len(s.edits) > 0 {
 		v.Edits = s.edits

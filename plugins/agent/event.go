@@ -31,6 +31,9 @@ const (
 	EventResolvedMessage     = Event(agentv1.EventType_EVENT_TYPE_RESOLVED_MESSAGE)
 	EventRoutedMessage       = Event(agentv1.EventType_EVENT_TYPE_ROUTED_MESSAGE)
 	EventCategorizedMessage  = Event(agentv1.EventType_EVENT_TYPE_CATEGORIZED_MESSAGE)
+	EventOpenConnection      = Event(agentv1.EventType_EVENT_TYPE_OPEN_CONNECTION)
+	EventDeliverMailItem     = Event(agentv1.EventType_EVENT_TYPE_DELIVER_MAIL_ITEM)
+	EventCloseConnection     = Event(agentv1.EventType_EVENT_TYPE_CLOSE_CONNECTION)
 )
 
 // String returns the name of the event's handler, such as "OnMailCommand".
@@ -94,10 +97,21 @@ const (
 	Drain      = DisconnectReason(agentv1.SessionEnd_REASON_DRAIN)       // the relay is shutting down
 )
 
+// wire is nil for the zero Reply: the relay says its own.
+func (r Reply) wire() *agentv1.Reply {
+	if r.Code == 0 && r.Enhanced == "" && len(r.Lines) == 0 {
+		return nil
+	}
+	return &agentv1.Reply{Code: uint32(r.Code), Enhanced: r.Enhanced, Lines: split(r.Lines)}
+}
+
+func replyOf(r *agentv1.Reply) Reply {
+	return Reply{Code: int(r.GetCode()), Enhanced: r.GetEnhanced(), Lines: r.GetLines()}
+}
+
 func rejection(d *agentv1.RejectDetail) Rejection {
-	r := d.GetReply()
 	return Rejection{
-		Reply:     Reply{Code: int(r.GetCode()), Enhanced: r.GetEnhanced(), Lines: r.GetLines()},
+		Reply:     replyOf(d.GetReply()),
 		Command:   d.GetCommand(),
 		Recipient: d.GetRecipient(),
 		Cause:     Cause(d.GetCause()),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	agentv1 "example.org/relay/proto/agent/v1"
@@ -20,6 +21,7 @@ type Factory struct {
 	asks        []Permission
 	headers     []string
 	rewritesAt  Event
+	bodyLate    bool
 	filter      *agentv1.Filter
 }
 
@@ -70,6 +72,10 @@ func ChangesRecipientsAt(e Event) Option { return func(f *Factory) { f.rewritesA
 func Headers(names ...string) Option {
 	return func(f *Factory) { f.headers = append(f.headers, names...) }
 }
+
+// BodyOnDemand keeps small bodies from coming with the event: for an agent that looks at few
+// of the bodies it might. Without it a small body costs no round trip.
+func BodyOnDemand() Option { return func(f *Factory) { f.bodyLate = true } }
 
 // Filter narrows the sessions and messages an agent is asked about. All that is set must
 // match. The relay does not call the agent for the others.
@@ -138,7 +144,7 @@ func (f *Factory) subscriptions() []*agentv1.Subscription {
 			continue
 		}
 		if b.headers {
-			sub.Content = agentv1.Subscription_CONTENT_HEADERS
+			sub.Content = f.content(b.event)
 			sub.HeaderNames = f.headers
 		}
 		subs = append(subs, sub)
@@ -146,7 +152,19 @@ func (f *Factory) subscriptions() []*agentv1.Subscription {
 	return subs
 }
 
-// permissions are those asked for, with the one that follows from the events.
+// content is what an event that has a message shows of it: the body to those only who asked
+// for it, in words or by having an event that is all about it.
+func (f *Factory) content(e Event) agentv1.Subscription_Content {
+	switch {
+	case !hasBody(e), e != EventEndOfData && e != EventDeliverMailItem && !slices.Contains(f.asks, ReadBody):
+		return agentv1.Subscription_CONTENT_HEADERS
+	case f.bodyLate:
+		return agentv1.Subscription_CONTENT_ON_DEMAND
+	}
+	return agentv1.Subscription_CONTENT_FULL
+}
+
+// permissions are those asked for, with the ones that follow from the events.
 func (f *Factory) permissions() []agentv1.Permission {
 	set := make(map[Permission]bool)
 	var all []agentv1.Permission
@@ -157,8 +175,14 @@ func (f *Factory) permissions() []agentv1.Permission {
 		}
 	}
 	for _, sub := range f.subscriptions() {
-		if sub.Content == agentv1.Subscription_CONTENT_HEADERS {
+		if sub.Content != agentv1.Subscription_CONTENT_NONE {
 			ask(ReadHeaders)
+		}
+		if sub.Content == agentv1.Subscription_CONTENT_FULL || sub.Content == agentv1.Subscription_CONTENT_ON_DEMAND {
+			ask(ReadBody)
+		}
+		if Event(sub.Event) == EventDeliverMailItem {
+			ask(DeliverMail)
 		}
 	}
 	for _, p := range f.asks {

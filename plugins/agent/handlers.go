@@ -78,20 +78,36 @@ type (
 		OnProxyInboundMessage(ctx context.Context, m *Message, hop NextHop) Verdict
 	}
 	// SubmittedMessageHandler is asked when a message has come out of the queue, before its
-	// recipients are resolved.
+	// recipients are resolved: an alias belongs here or earlier. Services without a queue have
+	// neither this nor the events below.
 	SubmittedMessageHandler interface {
-		OnSubmittedMessage(ctx context.Context, m *Message) Verdict
+		OnSubmittedMessage(ctx context.Context, i *MailItem) Verdict
 	}
-	// ResolvedMessageHandler is asked when the recipients are resolved.
+	// ResolvedMessageHandler is asked when the recipients are resolved and none has its next
+	// hop: the one place to choose it.
 	ResolvedMessageHandler interface {
-		OnResolvedMessage(ctx context.Context, m *Message) Verdict
+		OnResolvedMessage(ctx context.Context, i *ResolvedItem) Verdict
 	}
 	// RoutedMessageHandler is asked when each recipient has its next hop.
 	RoutedMessageHandler interface {
-		OnRoutedMessage(ctx context.Context, m *Message) Verdict
+		OnRoutedMessage(ctx context.Context, i *MailItem) Verdict
 	}
-	// CategorizedMessageHandler is asked last before delivery.
+	// CategorizedMessageHandler is asked last before delivery: sign here.
 	CategorizedMessageHandler interface {
-		OnCategorizedMessage(ctx context.Context, m *Message) Verdict
+		OnCategorizedMessage(ctx context.Context, i *MailItem) Verdict
+	}
+	// OpenConnectionHandler is asked when mail waits for a next hop that the agent delivers
+	// to. [Connected], [DeferQueue] and [FailQueue] are the answers.
+	OpenConnectionHandler interface {
+		OnOpenConnection(ctx context.Context, c *Connection) Verdict
+	}
+	// DeliverMailItemHandler is asked to deliver one message. [Delivered], [Defer] and [Reject]
+	// are the answers, and those of the queue.
+	DeliverMailItemHandler interface {
+		OnDeliverMailItem(ctx context.Context, c *Connection, i *DeliveryItem) Verdict
+	}
+	// CloseConnectionHandler is asked to close the connection: nothing more is to come.
+	CloseConnectionHandler interface {
+		OnCloseConnection(ctx context.Context, c *Connection) Verdict
 	}
 )

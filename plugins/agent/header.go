@@ -202,6 +202,9 @@ func (h *Header) insert(bottom bool, name, value string) {
 func (h *Header) change() {
 	s := h.m.s
 	s.mayEdit()
+	if h.m.replaced == s.turn {
+		panic("header: the handler has put another message in the place of this one")
+	}
 	h.all()
 	if h.saved == s.turn {
 		return

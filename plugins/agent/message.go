@@ -18,6 +18,12 @@ type Message struct {
 	saved      uint64 // the turn that has noted the recipients for rollBack
 	header     Header
 	bag        bag
+	content    content
+
+	// The edit that puts another body or message in the place of this one, and the turns it was
+	// made in; replaced: it is the whole message.
+	put               *agentv1.Edit
+	putTurn, replaced uint64
 }
 
 // recipient is a recipient of the local view. One that an edit of the running handler made

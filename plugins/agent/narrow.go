@@ -31,7 +31,7 @@ func (f *Factory) bound(value any) []*agentv1.Subscription {
 		slices.SortFunc(names, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
 		names = slices.CompactFunc(names, strings.EqualFold)
 		for _, s := range subs {
-			if s.Content == agentv1.Subscription_CONTENT_HEADERS {
+			if s.Content != agentv1.Subscription_CONTENT_NONE {
 				s.HeaderNames = names
 			}
 		}

@@ -11,7 +11,8 @@ import (
 type Permission int32
 
 // The permissions. An agent bound to OnEndOfHeaders or a later event of a message asks for
-// ReadHeaders without saying so.
+// ReadHeaders without saying so, one bound to OnEndOfData or OnDeliverMailItem for ReadBody as
+// well, and the latter for DeliverMail.
 const (
 	ReadHeaders      = Permission(agentv1.Permission_PERMISSION_READ_HEADERS)      // sees the header section
 	ReadBody         = Permission(agentv1.Permission_PERMISSION_READ_BODY)         // sees the body

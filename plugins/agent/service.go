@@ -17,14 +17,6 @@ import (
 	agentv1 "example.org/relay/proto/agent/v1"
 )
 
-// capabilities are what this package can do on the wire.
-var capabilities = []agentv1.Capability{
-	agentv1.Capability_CAPABILITY_DEFERRED_EVENTS,
-	agentv1.Capability_CAPABILITY_BATCH_DECIDE,
-	agentv1.Capability_CAPABILITY_RESUME,
-	agentv1.Capability_CAPABILITY_LARGE_STATE,
-}
-
 const defaultHeartbeat = time.Second
 
 // service answers the host for the factories of a program.
@@ -44,6 +36,9 @@ type instance struct {
 	value any
 	calls [64]handler // by event type
 	log   *slog.Logger
+
+	agreed  []agentv1.Capability // in force on the wire
+	granted []Permission
 }
 
 type handler struct {
@@ -76,12 +71,7 @@ func (p *service) Configure(_ context.Context, q *agentv1.ConfigureRequest) (*ag
 	if err != nil {
 		return &agentv1.ConfigureResponse{Errors: []*agentv1.FieldError{{Field: "", Problem: err.Error()}}}, nil
 	}
-	r := &agentv1.ConfigureResponse{AgentVersion: f.version, Subscriptions: f.subscriptions()}
-	for _, c := range capabilities {
-		if slices.Contains(q.Capabilities, c) {
-			r.Capabilities = append(r.Capabilities, c)
-		}
-	}
+	r := &agentv1.ConfigureResponse{AgentVersion: f.version, Subscriptions: f.subscriptions(), Capabilities: agreed(q.Capabilities)}
 	made, err := p.instance(f, q)
 	if err != nil {
 		r.Errors = fieldErrors(err)
@@ -128,7 +118,7 @@ func (p *service) instance(f *Factory, q *agentv1.ConfigureRequest) (made *insta
 	if err != nil {
 		return nil, err
 	}
-	made = &instance{name: q.AgentName, value: value, log: log}
+	made = &instance{name: q.AgentName, value: value, log: log, agreed: agreed(q.Capabilities), granted: setup.Granted}
 	for i := range bindings {
 		b := &bindings[i]
 		if c, decides := b.bind(value); c != nil {
@@ -137,6 +127,9 @@ func (p *service) instance(f *Factory, q *agentv1.ConfigureRequest) (made *insta
 	}
 	return made, nil
 }
+
+// may reports whether the operator has granted p.
+func (i *instance) may(p Permission) bool { return slices.Contains(i.granted, p) }
 
 func (p *service) Watch(q *agentv1.WatchRequest, stream grpc.ServerStreamingServer[agentv1.AgentStatus]) error {
 	p.watches.begin()

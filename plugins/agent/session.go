@@ -26,6 +26,12 @@ type Session struct {
 	undo     []func()
 	turn     uint64 // counts verdicts: an edit can be changed only before it went out
 	watching bool
+	event    Event  // in hand
+	uploads  uint32 // the last upload's id
+
+	conversation *conversation
+	kind         agentv1.SessionKind
+	delivery     delivery
 }
 
 // TLS is what the client's TLS handshake came to.
@@ -118,6 +124,7 @@ func (s *Session) take(e *agentv1.Event) {
 	if e.Client != nil {
 		s.client = e.Client
 	}
+	s.takeItem(e)
 	if e.Envelope != nil {
 		s.takeEnvelope(e.Envelope)
 	}
@@ -127,6 +134,9 @@ func (s *Session) take(e *agentv1.Event) {
 	}
 	if e.Headers != nil {
 		inHand(s).header.take(e.Headers)
+	}
+	if e.Content != nil {
+		inHand(s).content.take(e.Content)
 	}
 	s.takeProperties(e.Properties)
 }
@@ -175,6 +185,9 @@ func (s *Session) nextTurn() {
 	clear(s.undo)
 	s.undo = s.undo[:0]
 	s.turn++
+	if s.message != nil {
+		s.message.content.release()
+	}
 }
 
 // mayEdit panics where an edit of the message could not be sent: the handler's author has to
@@ -182,6 +195,9 @@ func (s *Session) nextTurn() {
 func (s *Session) mayEdit() {
 	if s.watching {
 		panic("a handler that only watches cannot edit the message: it runs when the event may be long over")
+	}
+	if s.kind == agentv1.SessionKind_SESSION_KIND_DELIVERY {
+		panic("a message that is delivered cannot be edited: OnCategorizedMessage is the last event for that")
 	}
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"strings"
+	"time"
 
 	agentv1 "example.org/relay/proto/agent/v1"
 )
@@ -14,6 +15,9 @@ type Verdict struct {
 	lines    []string
 	reason   string
 	failure  error
+
+	wait       time.Duration // with DEFER
+	connection queueResult
 }
 
 // Continue lets the event go on to the next agent.
@@ -106,4 +110,5 @@ func (v *Verdict) fill(p *agentv1.Verdict) {
 	if v.failure != nil {
 		p.Failure = &agentv1.Failure{Kind: agentv1.Failure_KIND_TRANSIENT, Detail: v.failure.Error()}
 	}
+	v.fillQueue(p)
 }
