@@ -27,18 +27,21 @@ func TestCorpusGoesThroughAnAgentUnchangedButForTheSubject(t *testing.T) {
 	sink := (&smtptest.Sink{}).Start(t)
 	r := relaytest.Start(t, relaytest.Options{NextHop: sink.Addr(), Hostname: "relay.corpus.example.org"})
 	r.Install("subject", relaytest.Build(t, "test/subjectagent"), "")
-	sendCorpus(t, r.Addr, sink, func(wire []byte) ([]byte, error) {
-		header, rest := corpus.Split(wire)
-		field := []byte("Subject: changed by an agent\r\n")
-		if old := corpus.Find(header, "Subject"); old != nil {
-			// The name stays as it was written.
-			field = append(slices.Clone(old[:bytes.IndexByte(old, ':')]), field[len("Subject"):]...)
-		}
-		return append(corpus.ReplaceSubject(header, field, corpus.Top), rest...), nil
-	})
+	sendCorpus(t, r.Addr, sink, func(wire []byte) ([]byte, error) { return changed(wire), nil })
 	if a := r.Agent("subject"); a.Failures != 0 || a.Crashes != 0 {
 		t.Errorf("the agent failed %d times and crashed %d times", a.Failures, a.Crashes)
 	}
+}
+
+// changed is the message as the agent that changes the Subject leaves it.
+func changed(wire []byte) []byte {
+	header, rest := corpus.Split(wire)
+	field := []byte("Subject: changed by an agent\r\n")
+	if old := corpus.Find(header, "Subject"); old != nil {
+		// The name stays as it was written.
+		field = append(slices.Clone(old[:bytes.IndexByte(old, ':')]), field[len("Subject"):]...)
+	}
+	return append(corpus.ReplaceSubject(header, field, corpus.Top), rest...)
 }
 
 // sendCorpus sends everything and compares what arrives with what the message should have
