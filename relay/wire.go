@@ -102,6 +102,7 @@ func bindings(enabled []*agents.Agent) []pipeline.Binding {
 			Name:                a.Name(),
 			Agent:               agent{a},
 			Subscriptions:       a.Subscriptions(),
+			Only:                a.Only(),
 			Granted:             a.Granted(),
 			ChangesRecipientsAt: a.ChangesRecipientsAt(),
 			Timeout:             a.Timeout(),

@@ -52,6 +52,9 @@ func (a *Agent) Subscriptions() []event.Subscription {
 	return a.entry.Load().Described.Subscriptions
 }
 
+// Only returns what the operator narrows it to.
+func (a *Agent) Only() event.Filter { return a.entry.Load().Only }
+
 // Granted returns what it may do.
 func (a *Agent) Granted() event.Permissions { return a.entry.Load().Granted }
 

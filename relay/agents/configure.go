@@ -31,7 +31,6 @@ var capabilities = []agentv1.Capability{
 type terms struct {
 	version     string
 	subs        []event.Subscription
-	filters     [event.NumKinds]*filter
 	headers     [event.NumKinds]bool // the header section is attached at this event
 	headerNames []string             // only these fields; empty: all
 	deferred    bool                 // several events may come in a frame
@@ -104,9 +103,8 @@ func (s *spec) terms(r *agentv1.ConfigureResponse) (*terms, error) {
 		return nil, fmt.Errorf("agent %s: %w", s.Name, err)
 	}
 	for _, sub := range subs {
-		if !slices.Contains(s.Described.Subscriptions, sub) {
-			return nil, fmt.Errorf("agent %s: binds %s, which it did not say when it was installed: relay set-agent %s --path %s takes it over",
-				s.Name, sub.Kind, s.Name, s.Path)
+		if problem := s.beyond(sub); problem != "" {
+			return nil, fmt.Errorf("agent %s: %s: relay set-agent %s --path %s takes it over", s.Name, problem, s.Name, s.Path)
 		}
 	}
 	if t.subs = subs; len(subs) == 0 {
@@ -121,7 +119,6 @@ func (s *spec) terms(r *agentv1.ConfigureResponse) (*terms, error) {
 	}
 	all := false // an event wants all header fields
 	for _, w := range r.Subscriptions {
-		t.filters[w.Event] = filterOf(w.Filter)
 		if w.Content == agentv1.Subscription_CONTENT_NONE || !s.Granted.Has(event.ReadHeaders) {
 			continue
 		}
@@ -134,6 +131,21 @@ func (s *spec) terms(r *agentv1.ConfigureResponse) (*terms, error) {
 		t.headerNames = nil
 	}
 	return t, nil
+}
+
+// beyond says what of a subscription goes beyond what the program said when it was installed; "":
+// nothing does.
+func (s *spec) beyond(sub event.Subscription) string {
+	i := slices.IndexFunc(s.Described.Subscriptions, func(d event.Subscription) bool {
+		return d.Kind == sub.Kind && d.Notify == sub.Notify
+	})
+	switch {
+	case i < 0:
+		return fmt.Sprintf("binds %s, which it did not say when it was installed", sub.Kind)
+	case !sub.Filter.Within(s.Described.Subscriptions[i].Filter):
+		return fmt.Sprintf("wants to be asked about more at %s than it said when it was installed", sub.Kind)
+	}
+	return ""
 }
 
 // home is where the agent may keep files.

@@ -45,11 +45,6 @@ type Conversation struct {
 func (c *Conversation) Decide(ctx context.Context, events []event.Event, state *event.State, limit time.Duration) (event.Verdict, error) {
 	s := c.current(state)
 	last := &events[len(events)-1]
-	if before := events[:len(events)-1]; len(before) > 0 {
-		if kept := c.passing(before, state); len(kept) < len(before) {
-			events = append(kept, *last)
-		}
-	}
 	if c.isPoison(state) {
 		return event.Verdict{}, c.failed(last, fmt.Errorf("%w: it did before", event.ErrPoison))
 	}
@@ -105,10 +100,6 @@ func (c *Conversation) decide(ctx context.Context, events []event.Event, state *
 // ask shows the events to the instance and waits for the verdict.
 func (c *Conversation) ask(ctx context.Context, inst *instance, events []event.Event, state *event.State, deadline time.Time) (event.Verdict, error) {
 	last := &events[len(events)-1]
-	if f := inst.terms.Load().filters[last.Kind]; f != nil && !f.passes(last, state) {
-		c.keep(events[:len(events)-1])
-		return event.Verdict{Seq: last.Seq}, nil
-	}
 	left := time.Until(deadline)
 	if left <= 0 {
 		return event.Verdict{}, event.ErrTimeout
@@ -218,7 +209,6 @@ func (s *stream) fill(to *[]*agentv1.Event, c *Conversation, events []event.Even
 // Notify shows events that await no verdict, without waiting for anything. Where the agent
 // cannot be told now, it is told with the next event; of too many the oldest are forgotten.
 func (c *Conversation) Notify(events []event.Event, state *event.State) {
-	events = c.passing(events, state)
 	if len(events) == 0 || c.isPoison(state) {
 		return
 	}
@@ -246,26 +236,6 @@ func (c *Conversation) Notify(events []event.Event, state *event.State) {
 	}
 }
 
-func (c *Conversation) passing(events []event.Event, state *event.State) []event.Event {
-	inst := c.current(state).cur.Load()
-	if inst == nil {
-		return events
-	}
-	filters := &inst.terms.Load().filters
-	for i := range events {
-		if !filters[events[i].Kind].passes(&events[i], state) {
-			var kept []event.Event
-			for j := range events {
-				if filters[events[j].Kind].passes(&events[j], state) {
-					kept = append(kept, events[j])
-				}
-			}
-			return kept
-		}
-	}
-	return events
-}
-
 func (c *Conversation) keep(events []event.Event) {
 	c.pending = append(c.pending, events...)
 	if n := len(c.pending) - maxPending; n > 0 {
@@ -280,7 +250,6 @@ func (c *Conversation) End(events []event.Event, state *event.State, reason even
 	if c.isPoison(state) {
 		return
 	}
-	events = c.passing(events, state)
 	inst := c.current(state).cur.Load()
 	if inst == nil || !inst.enter() {
 		return

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -142,35 +143,37 @@ func FuzzVerdict(f *testing.F) {
 	})
 }
 
-func TestFilter(t *testing.T) {
-	yes := true
-	state := newState("s")
-	state.Connection.Internal = true
-	state.Envelope = &mail.Envelope{From: mail.Path{Local: "a", Domain: "example.com"}, Params: mail.Params{{Keyword: "SIZE", Value: "1000"}},
-		Recipients: []mail.Recipient{{Path: mail.Path{Local: "b", Domain: "sub.example.org"}}}}
+func TestFilterFromTheWire(t *testing.T) {
+	yes, no := true, false
 	for _, tt := range []struct {
 		name string
-		f    *agentv1.Filter
-		want bool
+		in   *agentv1.Filter
+		want event.Filter
+		bad  string
 	}{
-		{"none", nil, true},
-		{"listener", &agentv1.Filter{Listeners: []string{":25"}}, true},
-		{"other listener", &agentv1.Filter{Listeners: []string{":587"}}, false},
-		{"internal", &agentv1.Filter{Direction: agentv1.Filter_DIRECTION_INTERNAL}, true},
-		{"inbound", &agentv1.Filter{Direction: agentv1.Filter_DIRECTION_INBOUND}, false},
-		{"authenticated", &agentv1.Filter{Authenticated: &yes}, false},
-		{"sender", &agentv1.Filter{SenderDomains: []string{"example.com"}}, true},
-		{"other sender", &agentv1.Filter{SenderDomains: []string{"example.org"}}, false},
-		{"recipient", &agentv1.Filter{RecipientDomains: []string{"*.example.org"}}, true},
-		{"other recipient", &agentv1.Filter{RecipientDomains: []string{"example.org"}}, false},
-		{"size", &agentv1.Filter{MaxSize: 1000}, true},
-		{"too large", &agentv1.Filter{MaxSize: 999}, false},
+		{"none", nil, event.Filter{}, ""},
+		{"all", &agentv1.Filter{
+			Listeners: []string{":25"}, MaxSize: 7, Authenticated: &yes, RecipientDomains: []string{"example.org"},
+			SenderDomains: []string{"*.example.net"}, Direction: agentv1.Filter_DIRECTION_INTERNAL,
+		}, event.Filter{
+			Listeners: []string{":25"}, MaxSize: 7, Login: event.LoggedIn, RecipientDomains: []string{"example.org"},
+			SenderDomains: []string{"*.example.net"}, Direction: event.Internal,
+		}, ""},
+		{"strangers", &agentv1.Filter{Authenticated: &no, Direction: agentv1.Filter_DIRECTION_INBOUND},
+			event.Filter{Login: event.Anonymous, Direction: event.Inbound}, ""},
+		{"a direction of later", &agentv1.Filter{Direction: 9}, event.Filter{}, "direction"},
+		{"no domain", &agentv1.Filter{RecipientDomains: []string{"a@b"}}, event.Filter{}, `"a@b"`},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := filterOf(tt.f).passes(&event.Event{Kind: event.EndOfHeaders}, state); got != tt.want {
-				t.Errorf("passes = %t, want %t", got, tt.want)
+		got, err := filterOf(tt.in)
+		if tt.bad != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.bad) {
+				t.Errorf("%s: %v, want an error about %s", tt.name, err, tt.bad)
 			}
-		})
+			continue
+		}
+		if err != nil || !got.Equal(tt.want) {
+			t.Errorf("%s: %+v, %v, want %+v", tt.name, got, err, tt.want)
+		}
 	}
 }
 

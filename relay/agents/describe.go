@@ -93,7 +93,11 @@ func subscriptions(wire []*agentv1.Subscription) ([]event.Subscription, error) {
 		if slices.ContainsFunc(all, func(o event.Subscription) bool { return o.Kind == k }) {
 			return nil, fmt.Errorf("it binds %s twice", k)
 		}
-		all = append(all, event.Subscription{Kind: k, Notify: s.Mode == agentv1.Subscription_MODE_NOTIFY})
+		f, err := filterOf(s.Filter)
+		if err != nil {
+			return nil, fmt.Errorf("the filter it has at %s: %s", k, oneLine(err.Error(), 300))
+		}
+		all = append(all, event.Subscription{Kind: k, Notify: s.Mode == agentv1.Subscription_MODE_NOTIFY, Filter: f})
 	}
 	return all, nil
 }

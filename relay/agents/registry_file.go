@@ -35,12 +35,14 @@ type fileAgent struct {
 }
 
 type fileDescribed struct {
-	Version             string   `toml:"version,omitempty"`
-	Description         string   `toml:"description,omitempty"`
-	Decides             []string `toml:"decides"`
-	Watches             []string `toml:"watches"`
-	Asks                []string `toml:"asks"`
-	ChangesRecipientsAt string   `toml:"changes_recipients_at,omitempty"`
+	Version     string   `toml:"version,omitempty"`
+	Description string   `toml:"description,omitempty"`
+	Decides     []string `toml:"decides"`
+	Watches     []string `toml:"watches"`
+	// Narrowed has the filters that the agent has itself, by event.
+	Narrowed            map[string]fileFilter `toml:"narrowed,omitempty"`
+	Asks                []string              `toml:"asks"`
+	ChangesRecipientsAt string                `toml:"changes_recipients_at,omitempty"`
 }
 
 type fileFilter struct {
@@ -100,6 +102,12 @@ func fileOf(entries []Entry) fileRegistry {
 			a.Described.ChangesRecipientsAt = k.String()
 		}
 		for _, s := range e.Described.Subscriptions {
+			if !s.Filter.IsZero() {
+				if a.Described.Narrowed == nil {
+					a.Described.Narrowed = make(map[string]fileFilter)
+				}
+				a.Described.Narrowed[s.Kind.String()] = fileFilterOf(s.Filter)
+			}
 			if s.Notify {
 				a.Described.Watches = append(a.Described.Watches, s.Kind.String())
 			} else {
@@ -187,7 +195,12 @@ func (f fileDescribed) events(d *Described) error {
 		if !ok {
 			return fmt.Errorf("unknown event %q", name)
 		}
-		bound[k] = event.Subscription{Kind: k, Notify: i >= len(f.Decides)}
+		s := event.Subscription{Kind: k, Notify: i >= len(f.Decides)}
+		var err error
+		if s.Filter, err = f.Narrowed[name].filter(); err != nil {
+			return fmt.Errorf("narrowed at %s: %w", name, err)
+		}
+		bound[k] = s
 	}
 	for _, k := range event.Kinds() {
 		if s, ok := bound[k]; ok {

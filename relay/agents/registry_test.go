@@ -21,7 +21,13 @@ func sample() []Entry {
 			Granted: event.Permissions(0).With(event.ChangeHeaders).With(event.MayNetwork),
 			Described: Described{
 				Version: "1.2", Description: "one line", Asks: event.Permissions(0).With(event.ChangeHeaders),
-				Subscriptions:       []event.Subscription{{Kind: event.RcptCommand, Notify: true}, {Kind: event.EndOfHeaders}},
+				Subscriptions: []event.Subscription{
+					{Kind: event.RcptCommand, Notify: true, Filter: event.Filter{
+						Listeners: []string{":25"}, RecipientDomains: []string{"example.org"}, SenderDomains: []string{"*.example.net"},
+						Direction: event.Inbound, Login: event.Anonymous, MaxSize: 10,
+					}},
+					{Kind: event.EndOfHeaders},
+				},
 				ChangesRecipientsAt: event.EndOfHeaders,
 			},
 		},

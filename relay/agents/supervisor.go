@@ -33,7 +33,7 @@ type supervisor struct {
 	launch   launcher
 	log      *slog.Logger
 	stats    *stats
-	onRebind func() // the events the agent is bound to have changed
+	onRebind func() // the events the agent is bound to have changed, or its filters at them
 
 	ctx  context.Context // ends when the supervisor is to stop
 	stop context.CancelFunc
@@ -137,7 +137,7 @@ func (v *supervisor) adopt(inst *instance, s *spec) (old *instance) {
 	return old
 }
 
-// rebind tells if an instance is bound to other events than the one before it.
+// rebind tells if an instance is bound to other events than the one before it, or is narrowed otherwise.
 func (v *supervisor) rebind(t *terms, s *spec) {
 	v.mu.Lock()
 	before := v.bound
@@ -146,7 +146,7 @@ func (v *supervisor) rebind(t *terms, s *spec) {
 	}
 	v.bound = t.subs
 	v.mu.Unlock()
-	if !slices.Equal(before, t.subs) {
+	if !slices.EqualFunc(before, t.subs, event.Subscription.Equal) {
 		v.onRebind()
 	}
 }

@@ -50,6 +50,10 @@ type Rejection struct {
 	Cause     Cause
 	Agent     string // Cause CauseAgent: its name
 	At        Kind   // Cause CauseAgent: the event it decided
+	// Of is MailCommand or RcptCommand where it is such a command that was refused, with Path for the
+	// address it had; else 0.
+	Of   Kind
+	Path mail.Path
 }
 
 // Cause is who caused a rejection.

@@ -171,4 +171,10 @@ func (s Permissions) List() []string {
 type Subscription struct {
 	Kind   Kind
 	Notify bool
+	Filter Filter // what the agent narrows itself to at this event
+}
+
+// Equal reports whether the subscriptions say the same.
+func (s Subscription) Equal(t Subscription) bool {
+	return s.Kind == t.Kind && s.Notify == t.Notify && s.Filter.Equal(t.Filter)
 }

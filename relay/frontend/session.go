@@ -71,7 +71,7 @@ func (s *Session) Rcpt(ctx context.Context, to mail.Path, params mail.Params) (r
 	if to.Domain != "" && !s.mayRelay() && !tx.set.Domains.Contains(to.Domain) {
 		return reply.Reply{}, reply.Refuse(reply.New(550, reply.Enhanced{Subject: 7, Detail: 1}, "relaying denied"))
 	}
-	before := s.snapshot()
+	before := s.snapshot(to)
 	rcpt := tx.env.Add(mail.Recipient{Path: to, Original: to, Params: params})
 	d := s.agents.Fire(ctx, event.Event{Kind: event.RcptCommand, Recipient: rcpt})
 	if err := d.Refusal(); err != nil {
@@ -104,9 +104,10 @@ func (s *Session) mayRelay() bool {
 	return s.agents.State.Connection.Internal || s.agents.State.Client.User != ""
 }
 
-// snapshot is a copy of the envelope, where agents could change it at a RCPT; else nil.
-func (s *Session) snapshot() *mail.Envelope {
-	if !s.agents.Bound(event.RcptCommand) {
+// snapshot is a copy of the envelope, where agents could change it at the RCPT of this recipient; else
+// nil.
+func (s *Session) snapshot(to mail.Path) *mail.Envelope {
+	if !s.agents.Concerned(&event.Event{Kind: event.RcptCommand, Recipient: mail.Recipient{Path: to}}) {
 		return nil
 	}
 	return s.tx.env.Clone()

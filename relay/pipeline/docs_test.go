@@ -172,7 +172,7 @@ func TestDocsFailures(t *testing.T) {
 			}
 			return "goes on"
 		}
-		row(t, table, k.String(), cell(TempFail), cell(Continue), chainLimit(k).String())
+		row(t, table, k.String(), cell(TempFail), cell(Continue), ChainLimit(k).String())
 	}
 	whole(t, table)
 }

@@ -8,11 +8,11 @@ import (
 	"example.org/relay/relay/reply"
 )
 
-// chainLimit is the time that all agents together have for one event. A client gives up on a
+// ChainLimit is the time that all agents together have for one event. A client gives up on a
 // command after 5 minutes, on DATA after 2, on handing over a piece of content after 3
 // (RFC 5321 §4.5.3.2.1–5) and on the reply to the content after 10 (§4.5.3.2.6); the next hop
 // may take another 60 seconds of that.
-func chainLimit(k event.Kind) time.Duration {
+func ChainLimit(k event.Kind) time.Duration {
 	switch k {
 	// Nobody reads the content during these two: below 3 minutes with the next hop's part.
 	case event.EndOfHeaders:

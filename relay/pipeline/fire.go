@@ -40,26 +40,27 @@ func (d *Decision) refuses() bool {
 
 // Fire shows the event to the agents bound to it, in order, applies their edits to
 // State.Envelope and State.Header, and returns what came of it. Without an agent bound it
-// costs a nil check. At RcptCommand the recipient in question is in the envelope already; what
-// agents made of it goes with it when it is refused or discarded. Agents further down the
-// chain see sender and recipient as those before them have left them.
+// costs a nil check, and with none that it concerns nothing but finding that out. At RcptCommand the
+// recipient in question is in the envelope already; what agents made of it goes with it when it is
+// refused or discarded. Agents further down the chain see sender and recipient as those before them
+// have left them, and are narrowed by that.
 func (s *Session) Fire(ctx context.Context, ev event.Event) Decision {
-	if len(s.order.byKind[ev.Kind]) == 0 {
-		return Decision{}
+	if first := s.next(&ev, 0); first >= 0 {
+		return s.fire(ctx, ev, first)
 	}
-	return s.fire(ctx, ev)
+	return Decision{}
 }
 
-func (s *Session) fire(ctx context.Context, ev event.Event) Decision {
+// fire shows the event to the agent at this place of the chain, and to those after it.
+func (s *Session) fire(ctx context.Context, ev event.Event, at int) Decision {
 	s.notice()
 	recipient := ev.Recipient.ID
-	deadline := time.Now().Add(chainLimit(ev.Kind))
+	deadline := time.Now().Add(ChainLimit(ev.Kind))
+	chain := s.order.byKind[ev.Kind]
 	var d Decision
-	for _, b := range s.order.byKind[ev.Kind] {
+	for ; at >= 0; at = s.next(&ev, at+1) {
+		b := &chain[at]
 		p := &s.parts[b.index]
-		if p.deaf(ev.Kind) {
-			continue
-		}
 		if b.notify {
 			p.watch(ev, &s.State)
 			continue

@@ -46,10 +46,13 @@ const (
 
 // Binding is an agent in the pipeline with what governs its use there.
 type Binding struct {
-	Name          string
-	Agent         Agent
+	Name  string
+	Agent Agent
+	// Subscriptions are the events it is bound to, each with what the agent narrows it to itself.
 	Subscriptions []event.Subscription
-	Granted       event.Permissions
+	// Only is what the operator narrows the agent to, at every event.
+	Only    event.Filter
+	Granted event.Permissions
 	// ChangesRecipientsAt is the latest event at which the agent may edit recipients, where
 	// that is DataCommand or later; else 0, and recipient edits are taken up to RcptCommand.
 	ChangesRecipientsAt event.Kind
@@ -85,8 +88,9 @@ func (p *Pipeline) Current() *Snapshot { return p.current.Load() }
 // Snapshot is one order of agents. Immutable.
 type Snapshot struct {
 	bindings []*Binding
+	filters  [][]filter // of each binding's events, in the order of bindings
 	byKind   [event.NumKinds][]bound
-	late     bool
+	late     []bound // those at which recipients may be changed at DataCommand or later
 }
 
 // bound is a binding at one event.
@@ -94,20 +98,21 @@ type bound struct {
 	*Binding
 	index  int // in Snapshot.bindings
 	notify bool
+	filter filter
 }
 
 // NewSnapshot makes the order of these bindings; the first runs first. Where a binding names
-// an event twice, awaiting a verdict wins.
+// an event twice, the one that awaits a verdict counts.
 func NewSnapshot(bindings []Binding) *Snapshot {
 	s := &Snapshot{}
 	for i := range bindings {
 		b := bindings[i]
-		s.bindings = append(s.bindings, &b)
+		s.bindings, s.filters = append(s.bindings, &b), append(s.filters, nil)
 		for _, sub := range b.Subscriptions {
 			s.bind(&b, i, sub)
 		}
-		s.late = s.late || b.ChangesRecipientsAt != 0
 	}
+	s.findLate()
 	return s
 }
 
@@ -119,15 +124,37 @@ func (s *Snapshot) bind(b *Binding, index int, sub event.Subscription) {
 	notify := sub.Notify || sub.Kind == event.Disconnect
 	at := s.byKind[sub.Kind]
 	if n := len(at); n > 0 && at[n-1].index == index {
-		at[n-1].notify = at[n-1].notify && notify
-		return
+		if !at[n-1].notify || notify {
+			return
+		}
+		at = at[:n-1]
 	}
-	s.byKind[sub.Kind] = append(at, bound{b, index, notify})
+	f := filterOf(sub.Filter, b.Only)
+	s.filters[index] = append(s.filters[index], f)
+	s.byKind[sub.Kind] = append(at, bound{b, index, notify, f})
 }
 
-// Bound reports whether any agent sees the event.
-func (s *Snapshot) Bound(k event.Kind) bool { return len(s.byKind[k]) > 0 }
-
-// LateRecipients reports whether an agent has declared that it changes recipients at
-// DataCommand or later, so that recipients must not be verified before.
-func (s *Snapshot) LateRecipients() bool { return s.late }
+// findLate collects where agents may change recipients when the client has had its answer to RCPT.
+// An agent that is bound to no such event counts as if it were: what it is bound to can change with
+// its settings.
+func (s *Snapshot) findLate() {
+	for i, b := range s.bindings {
+		if b.ChangesRecipientsAt == 0 {
+			continue
+		}
+		n := len(s.late)
+		for k := range s.byKind {
+			if firing[k] < firing[event.DataCommand] || firing[k] > firing[b.ChangesRecipientsAt] {
+				continue
+			}
+			for _, at := range s.byKind[k] {
+				if at.index == i && !at.notify {
+					s.late = append(s.late, at)
+				}
+			}
+		}
+		if len(s.late) == n {
+			s.late = append(s.late, bound{b, i, false, filterOf(event.Filter{}, b.Only)})
+		}
+	}
+}

@@ -38,12 +38,6 @@ func (p *Pipeline) Open(id string, conn *event.Connection) *Session {
 	return s
 }
 
-// Bound reports whether any agent sees the event.
-func (s *Session) Bound(k event.Kind) bool { return s.order.Bound(k) }
-
-// LateRecipients is that of the order in force for this transaction.
-func (s *Session) LateRecipients() bool { return s.order.LateRecipients() }
-
 // SetClient replaces what the client said of itself.
 func (s *Session) SetClient(c event.Client) {
 	s.State.Client = c
@@ -54,7 +48,7 @@ func (s *Session) SetClient(c event.Client) {
 // agents that are not in it any more are ended. A transaction that is under way is over.
 func (s *Session) Begin(envelope *mail.Envelope) {
 	s.EndTransaction()
-	s.hold()
+	s.hold(envelope)
 	s.State.Envelope = envelope
 	s.State.EnvelopeRevision++
 	if envelope != nil {
@@ -63,16 +57,21 @@ func (s *Session) Begin(envelope *mail.Envelope) {
 }
 
 // hold takes the newest order and makes sure that its agents stay for this transaction: one
-// that is disabled meanwhile is kept by those who have a conversation with it. An order that
-// was replaced before all were held is not taken.
-func (s *Session) hold() {
+// that is disabled meanwhile is kept by those who have a conversation with it. There is none with an
+// agent that the transaction does not concern; one that it comes to concern, because another has
+// changed the sender, is not held. An order that was replaced before all were held is not taken.
+func (s *Session) hold(envelope *mail.Envelope) {
+	begun := s.State
+	begun.Envelope = envelope
 	for {
 		now := s.pipeline.Current()
 		if now != s.order {
 			s.take(now)
 		}
 		for i := range s.parts {
-			s.parts[i].open(s.State.SessionID)
+			if p := &s.parts[i]; p.conv == nil && s.order.mayConcern(i, &begun) {
+				p.open(s.State.SessionID)
+			}
 		}
 		if s.pipeline.Current() == now {
 			return
@@ -167,11 +166,12 @@ func (s *Session) Close(reason event.DisconnectReason) {
 	}
 	s.closed = true
 	s.notice()
-	for _, b := range s.order.byKind[event.Disconnect] {
-		if p := &s.parts[b.index]; !p.deaf(event.Disconnect) {
-			p.open(s.State.SessionID)
-			p.add(event.Event{Kind: event.Disconnect, Disconnect: reason, Notify: true})
-		}
+	ev := event.Event{Kind: event.Disconnect, Disconnect: reason, Notify: true}
+	chain := s.order.byKind[event.Disconnect]
+	for i := s.next(&ev, 0); i >= 0; i = s.next(&ev, i+1) {
+		p := &s.parts[chain[i].index]
+		p.open(s.State.SessionID)
+		p.add(ev)
 	}
 	for i := range s.parts {
 		p := &s.parts[i]

@@ -76,8 +76,11 @@ func (g *gate) tellAgents(c *command, r reply.Reply, err error) {
 		return
 	}
 	told := &event.Rejection{Reply: r, Command: text(c.told())}
-	if c.verb == "RCPT" {
-		told.Recipient = c.path.String()
+	switch c.verb {
+	case "MAIL":
+		told.Of, told.Path = event.MailCommand, c.path
+	case "RCPT":
+		told.Of, told.Path, told.Recipient = event.RcptCommand, c.path, c.path.String()
 	}
 	var e *reply.Error
 	if errors.As(err, &e) {
