@@ -48,7 +48,7 @@ type finding uint8
 
 const (
 	unset   finding = iota // the filter does not narrow by it
-	unknown               // passes: nothing is known that could stop it
+	unknown                // passes: nothing is known that could stop it
 	matches
 	stops
 )
