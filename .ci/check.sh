@@ -24,10 +24,16 @@ for p in agent/v1/agent.proto control/v1/control.proto; do
   mkdir -p "$tmp/$(dirname $p)"
   cp "proto/$p" "$tmp/$p"
 done
-$GO run ./proto/generate -root "$tmp"
+$GO run ./proto/generate -root "$tmp" -copies ""
 for f in agent/v1/agent.pb.go agent/v1/agent_grpc.pb.go agent/v1/agent.binpb control/v1/control.pb.go control/v1/control_grpc.pb.go; do
   if ! cmp -s "$tmp/$f" "proto/$f"; then
     say "proto/$f is not what the .proto says, run 'make generate'"
+    failed=1
+  fi
+done
+for f in plugins/examples/*/relayagent/agent.binpb; do
+  if ! cmp -s "$tmp/agent/v1/agent.binpb" "$f"; then
+    say "$f is not what the .proto says, run 'make generate'"
     failed=1
   fi
 done

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs the real mail programs of the end-to-end tests, those that are missing: Debian's
 # packages, and below $RELAY_PEERS what no package can bring: Exim, which Debian does not
-# install beside Postfix, is unpacked there, Haraka and Nodemailer come from npm.
+# install beside Postfix, is unpacked there, Haraka, Nodemailer and the agents' gRPC come from npm.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 export DEBIAN_FRONTEND=noninteractive
 RELAY_PEERS=${RELAY_PEERS:-/var/cache/relay-peers}
 node_packages=(nodemailer@7.0.13 Haraka@3.3.4)
@@ -33,6 +34,7 @@ want testssl testssl.sh
 want doveconf dovecot-core
 want lmtp dovecot-lmtpd
 want /usr/bin/python3 python3 # not one in its place
+/usr/bin/python3 -c 'import grpc, google.protobuf' 2>/dev/null || missing+=(python3-grpcio python3-protobuf)
 want openssl openssl
 want nc netcat-openbsd
 want node nodejs
@@ -74,4 +76,14 @@ if [ "$(cat "$RELAY_PEERS/npm/installed" 2>/dev/null)" != "${node_packages[*]}" 
   echo "${node_packages[*]}" >"$partial/npm/installed"
   rm -rf "$RELAY_PEERS/npm"
   mv "$partial/npm" "$RELAY_PEERS/npm"
+fi
+
+# What the agents in JavaScript stand on, as their lock file says.
+agent=plugins/examples/node
+if ! cmp -s "$agent/package-lock.json" "$RELAY_PEERS/npm-agent/package-lock.json"; then
+  mkdir "$partial/npm-agent"
+  cp "$agent/package.json" "$agent/package-lock.json" "$partial/npm-agent/"
+  again nice npm ci --prefix "$partial/npm-agent" --silent --no-audit --no-fund --ignore-scripts
+  rm -rf "$RELAY_PEERS/npm-agent"
+  mv "$partial/npm-agent" "$RELAY_PEERS/npm-agent"
 fi

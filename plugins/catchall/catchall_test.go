@@ -7,12 +7,31 @@ import (
 
 	"example.org/relay/plugins/agent"
 	"example.org/relay/plugins/agent/agenttest"
+	"example.org/relay/test/agentpeers"
 )
 
+// start is a way to run the agent, with a relay around it.
+type start func(t testing.TB, c agenttest.Config) *agenttest.Host
+
+// inGo is the agent of this package.
+func inGo(t testing.TB, c agenttest.Config) *agenttest.Host { return agenttest.Start(t, factory(), c) }
+
+// eachLanguage runs a test for the agent here and for those that say they are the same, in
+// plugins/examples.
+func eachLanguage(t *testing.T, test func(t *testing.T, s start)) {
+	t.Run("go", func(t *testing.T) { test(t, inGo) })
+	for language, folder := range map[string]func(testing.TB) string{"python": agentpeers.Python, "node": agentpeers.Node} {
+		t.Run(language, func(t *testing.T) {
+			p := agenttest.Launch(t, agentpeers.Program(folder(t), "catchall"))
+			test(t, p.Host)
+		})
+	}
+}
+
 // run sends one message through the agent.
-func run(t *testing.T, c agenttest.Config, header string, to ...string) agenttest.Result {
+func run(t *testing.T, s start, c agenttest.Config, header string, to ...string) agenttest.Result {
 	t.Helper()
-	m := agenttest.Start(t, factory(), c).Connect("192.0.2.1").Mail("sender@example.com")
+	m := s(t, c).Connect("192.0.2.1").Mail("sender@example.com")
 	for _, r := range to {
 		m.Rcpt(r)
 	}
@@ -23,7 +42,9 @@ func run(t *testing.T, c agenttest.Config, header string, to ...string) agenttes
 	return got
 }
 
-func TestRecipients(t *testing.T) {
+func TestRecipients(t *testing.T) { eachLanguage(t, testRecipients) }
+
+func testRecipients(t *testing.T, s start) {
 	for _, tc := range []struct {
 		name     string
 		settings any
@@ -61,7 +82,7 @@ func TestRecipients(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := agenttest.Config{Settings: tc.settings, AcceptedDomains: []string{"example.org", "*.example.com", "other.example"}}
-			got := run(t, c, "Subject: Hello\r\n", strings.Split(join(tc.to), "\n")...)
+			got := run(t, s, c, "Subject: Hello\r\n", strings.Split(join(tc.to), "\n")...)
 			if want := strings.Split(join(tc.want), "\n"); !slices.Equal(got.Recipients, want) {
 				t.Errorf("recipients = %q, want %q", got.Recipients, want)
 			}
@@ -90,7 +111,9 @@ func join(list string) string {
 	}, list)
 }
 
-func TestSubject(t *testing.T) {
+func TestSubject(t *testing.T) { eachLanguage(t, testSubject) }
+
+func testSubject(t *testing.T, s start) {
 	long := strings.Repeat("x", 60)
 	for _, tc := range []struct {
 		name, format, tag, header, want string
@@ -128,7 +151,7 @@ func TestSubject(t *testing.T) {
 			if tc.format != "" {
 				c.Settings = map[string]any{"tag_format": tc.format}
 			}
-			got := run(t, c, tc.header, agent.Join("alice_"+tc.tag, "example.org"))
+			got := run(t, s, c, tc.header, agent.Join("alice_"+tc.tag, "example.org"))
 			if got.Header != tc.want {
 				t.Errorf("header = %q, want %q", got.Header, tc.want)
 			}
@@ -139,8 +162,10 @@ func TestSubject(t *testing.T) {
 	}
 }
 
-func TestSettingsAreRefusedFieldByField(t *testing.T) {
-	h := agenttest.Start(t, factory(), agenttest.Config{})
+func TestSettingsAreRefusedFieldByField(t *testing.T) { eachLanguage(t, testSettings) }
+
+func testSettings(t *testing.T, s start) {
+	h := s(t, agenttest.Config{})
 	for _, tc := range []struct {
 		settings map[string]any
 		want     []string
@@ -161,8 +186,10 @@ func TestSettingsAreRefusedFieldByField(t *testing.T) {
 	}
 }
 
-func TestBoundToTheHeadersOnlyAndDeclaredAsRewriting(t *testing.T) {
-	h := agenttest.Start(t, factory(), agenttest.Config{})
+func TestBoundToTheHeadersOnlyAndDeclaredAsRewriting(t *testing.T) { eachLanguage(t, testBound) }
+
+func testBound(t *testing.T, s start) {
+	h := s(t, agenttest.Config{})
 	if bound, decides := h.Binds(agent.EventEndOfHeaders); !bound || !decides {
 		t.Error("not bound to OnEndOfHeaders")
 	}

@@ -37,10 +37,16 @@ var descriptorSets = map[string]string{
 	"agent/v1/agent.proto": "agent/v1/agent.binpb",
 }
 
+// Folders that are copied to servers as they are have a copy of the descriptor set in them.
+var copies = map[string][]string{
+	"agent/v1/agent.binpb": {"plugins/examples/python/relayagent", "plugins/examples/node/relayagent"},
+}
+
 func main() {
 	log.SetFlags(0)
 	root := flag.String("root", "proto", "the folder that holds agent/v1 and control/v1")
 	release := flag.Bool("release", false, "take the contract with agents as released")
+	repository := flag.String("copies", ".", "the folder below which the copies go; empty: none are made")
 	flag.Parse()
 	for path, file := range sources {
 		if err := generate(*root, path, file); err != nil {
@@ -52,6 +58,24 @@ func main() {
 			log.Fatal(err)
 		}
 	}
+	if *repository == "" {
+		return
+	}
+	for set, dirs := range copies {
+		for _, dir := range dirs {
+			if err := copyInto(filepath.Join(*repository, dir), filepath.Join(*root, set)); err != nil {
+				log.Fatal(err)
+			}
+		}
+	}
+}
+
+func copyInto(dir, file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, filepath.Base(file)), data, 0o644)
 }
 
 func generate(root, path, file string) error {

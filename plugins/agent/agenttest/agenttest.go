@@ -60,7 +60,6 @@ const agentName = "under-test"
 // Start starts the agent and configures it. It ends the test where the agent refuses that.
 func Start(t testing.TB, f agent.Factory, c Config) *Host {
 	t.Helper()
-	h := &Host{t: t, stateDir: t.TempDir()}
 	service, err := agent.NewService(slog.New(slog.NewTextHandler(t.Output(), nil)), f)
 	if err != nil {
 		t.Fatalf("agenttest: %v", err)
@@ -81,7 +80,13 @@ func Start(t testing.TB, f agent.Factory, c Config) *Host {
 		server.Stop()
 		<-served
 	})
-	h.client = agentv1.NewAgentServiceClient(conn)
+	return connect(t, conn, c)
+}
+
+// connect plays the relay for the agent behind a connection.
+func connect(t testing.TB, conn grpc.ClientConnInterface, c Config) *Host {
+	t.Helper()
+	h := &Host{t: t, stateDir: t.TempDir(), client: agentv1.NewAgentServiceClient(conn)}
 	offer, err := h.client.Describe(t.Context(), &agentv1.DescribeRequest{})
 	if err != nil {
 		t.Fatalf("agenttest: Describe: %v", err)
