@@ -115,33 +115,52 @@ func editOf(w *agentv1.Edit) event.Edit {
 		}
 		return event.Edit{Op: event.RemoveHeader, Field: op.RemoveHeader.GetId()}
 	case *agentv1.Edit_SetSender:
-		if len(op.SetSender.GetParams()) > 0 {
-			return event.Edit{Op: event.Unsupported, Detail: "set_sender with parameters"}
-		}
-		return event.Edit{Op: event.SetSender, Addresses: []string{op.SetSender.GetAddress()}}
+		return boxEdit(event.SetSender, op.SetSender)
 	case *agentv1.Edit_AddRecipient:
-		if len(op.AddRecipient.GetParams()) > 0 {
-			return event.Edit{Op: event.Unsupported, Detail: "add_recipient with parameters"}
-		}
-		return event.Edit{Op: event.AddRecipient, Addresses: []string{op.AddRecipient.GetAddress()}}
+		return boxEdit(event.AddRecipient, op.AddRecipient)
+	case *agentv1.Edit_SetMailParams:
+		return event.Edit{Op: event.SetMailParams, Params: []mail.Params{paramsOf(op.SetMailParams.GetParams())}}
+	case *agentv1.Edit_SetRcptParams:
+		w := op.SetRcptParams
+		return event.Edit{Op: event.SetRcptParams, Recipient: w.GetRecipientId(), Params: []mail.Params{paramsOf(w.GetParams())}}
 	case *agentv1.Edit_RemoveRecipient:
 		if op.RemoveRecipient.GetDsn() {
 			return event.Edit{Op: event.Unsupported, Detail: "remove_recipient with a DSN"}
 		}
 		return event.Edit{Op: event.RemoveRecipient, Recipient: op.RemoveRecipient.GetRecipientId()}
 	case *agentv1.Edit_ReplaceRecipient:
-		e := event.Edit{Op: event.ReplaceRecipient, Recipient: op.ReplaceRecipient.GetRecipientId()}
-		for _, box := range op.ReplaceRecipient.GetWith() {
-			if len(box.GetParams()) > 0 {
-				return event.Edit{Op: event.Unsupported, Detail: "replace_recipient with parameters"}
-			}
-			e.Addresses = append(e.Addresses, box.GetAddress())
-		}
+		e := boxEdit(event.ReplaceRecipient, op.ReplaceRecipient.GetWith()...)
+		e.Recipient = op.ReplaceRecipient.GetRecipientId()
 		return e
 	case *agentv1.Edit_SetProperty:
 		return propertyEdit(op.SetProperty)
 	}
 	return event.Edit{Op: event.Unsupported, Detail: editName(w)}
+}
+
+// boxEdit is an edit that names mailboxes.
+func boxEdit(op event.Op, boxes ...*agentv1.Mailbox) event.Edit {
+	e := event.Edit{Op: op, Addresses: make([]string, len(boxes))}
+	for i, box := range boxes {
+		e.Addresses[i] = box.GetAddress()
+		if len(box.GetParams()) == 0 {
+			continue
+		}
+		if e.Params == nil {
+			e.Params = make([]mail.Params, len(boxes))
+		}
+		e.Params[i] = paramsOf(box.GetParams())
+	}
+	return e
+}
+
+// paramsOf reads parameters that are to be set; which can be, is not decided here.
+func paramsOf(list []*agentv1.EsmtpParam) mail.Params {
+	all := make(mail.Params, len(list))
+	for i, p := range list {
+		all[i] = mail.Param{Keyword: p.GetKey(), Value: p.GetValue(), HasValue: p.GetValue() != ""}
+	}
+	return all
 }
 
 func propertyEdit(w *agentv1.SetProperty) event.Edit {

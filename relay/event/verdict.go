@@ -60,17 +60,19 @@ const (
 	ReplaceHeader
 	RemoveHeader    // by Field
 	RemoveHeaders   // all of Name
-	SetSender       // Paths[0]
-	AddRecipient    // Paths[0], Params
+	SetSender       // Addresses[0], Params[0]
+	AddRecipient    // Addresses[0], Params[0]
 	RemoveRecipient // Recipient
 	ReplaceRecipient
+	SetMailParams // Params[0]
+	SetRcptParams // Recipient, Params[0]
 	SetProperty
 	// Unsupported is an edit the host's contract knows but that no event of a configured role takes.
 	Unsupported
 )
 
 var opNames = [...]string{"", "add-header", "replace-header", "remove-header", "remove-headers", "set-sender",
-	"add-recipient", "remove-recipient", "replace-recipient", "set-property", "unsupported"}
+	"add-recipient", "remove-recipient", "replace-recipient", "set-mail-params", "set-rcpt-params", "set-property", "unsupported"}
 
 // String returns the word for logs and documents.
 func (o Op) String() string {
@@ -90,9 +92,12 @@ type Edit struct {
 	Place     mail.Place // AddHeader
 	Recipient uint32     // recipient edits: the recipient's id
 	Addresses []string   // SetSender, AddRecipient, ReplaceRecipient: mailboxes without <>
-	Property  Property   // SetProperty; Agent is filled in by the host
-	Removed   bool       // SetProperty: take the entry out
-	Detail    string     // Unsupported: what it was
+	// Params are what to set beside each of Addresses, one without a value to be taken out; nil where
+	// there is nothing to set beside any.
+	Params   []mail.Params
+	Property Property // SetProperty; Agent is filled in by the host
+	Removed  bool     // SetProperty: take the entry out
+	Detail   string   // Unsupported: what it was
 }
 
 // Why a call to an agent gave no verdict. Each is wrapped with the circumstances.

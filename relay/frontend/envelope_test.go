@@ -232,3 +232,34 @@ func TestAuthServID(t *testing.T) {
 		}
 	}
 }
+
+func params(keyword, value string) []mail.Params {
+	return []mail.Params{{{Keyword: keyword, Value: value, HasValue: true}}}
+}
+
+// The next hop is told in the end what it would have been told at once.
+func TestParametersSetAfterTheNextHopWasAskedAreAskedAgain(t *testing.T) {
+	for name, edit := range map[string]event.Edit{
+		"MAIL <bob@example.net> RET=HDRS RCPT <alice@example.org> DATA":     {Op: event.SetMailParams, Params: params("RET", "HDRS")},
+		"MAIL <bob@example.net> RCPT <alice@example.org> NOTIFY=NEVER DATA": {Op: event.SetRcptParams, Recipient: 1, Params: params("NOTIFY", "NEVER")},
+	} {
+		h := start(t, Live, fakeAgent{event.EndOfHeaders: func(*event.State, event.Event) event.Verdict {
+			return event.Verdict{Edits: []event.Edit{edit}}
+		}})
+		h.mail("bob@example.net")
+		h.rcpt("alice@example.org")
+		h.hop.log = nil
+		h.wantReply(h.send(message), 250, "")
+		h.wantHop("RSET", name, "content", "release")
+	}
+}
+
+func TestRefusedRcptLeavesTheSendersParameters(t *testing.T) {
+	h := start(t, Live, atRcpt("carol", event.RejectIt, event.Edit{Op: event.SetMailParams, Params: params("RET", "HDRS")}))
+	h.mail("bob@example.net")
+	h.rcpt("alice@example.org")
+	h.wantReply(h.rcpt("carol@example.org"), 550, "")
+	h.hop.log = nil
+	h.wantReply(h.send(message), 250, "")
+	h.wantHop("DATA", "content", "release")
+}

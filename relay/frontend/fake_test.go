@@ -71,9 +71,9 @@ func (d *fakeDelivery) gone(command string) error {
 
 func (d *fakeDelivery) Envelope(_ context.Context, env *mail.Envelope, data bool) (Answers, error) {
 	a := Answers{Mail: d.answer("MAIL", 250)}
-	words := "MAIL <" + env.From.String() + ">"
+	words := "MAIL <" + env.From.String() + ">" + env.Params.String()
 	for _, r := range env.Recipients {
-		words += " RCPT <" + r.Path.String() + ">"
+		words += " RCPT <" + r.Path.String() + ">" + r.Params.String()
 	}
 	if data {
 		words += " DATA"

@@ -129,7 +129,7 @@ func (s *Session) askAll(ctx context.Context, since uint32) (reply.Reply, error)
 		s.letGo()
 		return reply.Reply{}, err
 	}
-	tx.asked = &mail.Envelope{From: tx.env.From}
+	tx.asked = &mail.Envelope{From: tx.env.From, Params: tx.env.Params}
 	var last reply.Reply
 	var refused *reply.Error
 	for i, r := range tx.env.Recipients {
@@ -303,11 +303,12 @@ func listed(names []string) string {
 // extends reports whether what the next hop has accepted is the beginning of the envelope
 // as it is now.
 func (tx *transaction) extends() bool {
-	if tx.asked == nil || !tx.asked.From.Equal(tx.env.From) || len(tx.asked.Recipients) > len(tx.env.Recipients) {
+	if tx.asked == nil || !tx.asked.From.Equal(tx.env.From) ||
+		!slices.Equal(tx.asked.Params, tx.env.Params) || len(tx.asked.Recipients) > len(tx.env.Recipients) {
 		return false
 	}
 	for i, r := range tx.asked.Recipients {
-		if r.ID != tx.env.Recipients[i].ID {
+		if now := &tx.env.Recipients[i]; r.ID != now.ID || !slices.Equal(r.Params, now.Params) {
 			return false
 		}
 	}

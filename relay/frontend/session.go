@@ -121,7 +121,7 @@ func (tx *transaction) takeBack(id uint32, before *mail.Envelope) {
 		tx.env.Remove(id)
 		return
 	}
-	tx.env.From, tx.env.Recipients = before.From, before.Recipients
+	tx.env.From, tx.env.Params, tx.env.Recipients = before.From, before.Params, before.Recipients
 	tx.env.Revision++
 }
 

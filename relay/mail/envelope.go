@@ -29,7 +29,7 @@ type Recipient struct {
 	// Original is the address that the client gave, the only one that it may be told of.
 	// Null for a recipient that an agent added.
 	Original Path
-	Params   Params // NOTIFY, ORCPT
+	Params   Params // NOTIFY, ORCPT; replaced, never changed in place
 }
 
 // Envelope is what SMTP says of a message beside its content (RFC 5321 §2.3.1).
@@ -37,7 +37,7 @@ type Recipient struct {
 type Envelope struct {
 	ID         string // of the message: in the log, the trace and the reply to the client
 	From       Path
-	Params     Params // of MAIL: SIZE, BODY, SMTPUTF8, RET, ENVID
+	Params     Params // of MAIL: SIZE, BODY, SMTPUTF8, RET, ENVID, AUTH, REQUIRETLS; replaced, never changed in place
 	Recipients []Recipient
 
 	// Revision rises with each change. Whoever shows the envelope on keeps the revision shown.
@@ -73,6 +73,18 @@ func (e *Envelope) Remove(id uint32) bool {
 	e.Recipients = append(e.Recipients[:i], e.Recipients[i+1:]...)
 	e.Revision++
 	return true
+}
+
+// SetParams replaces the parameters of MAIL.
+func (e *Envelope) SetParams(p Params) {
+	e.Params = p
+	e.Revision++
+}
+
+// SetRcptParams replaces those of the recipient at this index of Recipients.
+func (e *Envelope) SetRcptParams(i int, p Params) {
+	e.Recipients[i].Params = p
+	e.Revision++
 }
 
 // SetFrom replaces the reverse-path.

@@ -28,6 +28,8 @@ type trial struct {
 	question uint32
 	gone     bool
 
+	mailParams mail.Params // that were set on the sender
+
 	done []string // for the log
 }
 
@@ -59,7 +61,7 @@ func (s *Session) edit(b *Binding, ev *event.Event, edits []event.Edit) (done []
 		return nil, err
 	}
 	t.commit()
-	s.refresh(ev, t.question)
+	s.refresh(ev, &t)
 	return t.done, nil
 }
 
@@ -71,6 +73,8 @@ func (t *trial) apply(e *event.Edit) error {
 		return t.setSender(e)
 	case event.AddRecipient, event.RemoveRecipient, event.ReplaceRecipient:
 		return t.editRecipients(e)
+	case event.SetMailParams, event.SetRcptParams:
+		return t.editParams(e)
 	case event.SetProperty:
 		return t.setProperty(e)
 	case event.Unsupported:
@@ -133,7 +137,7 @@ func (t *trial) commit() {
 
 // refresh brings the facts of an event up to date after edits, for the next agent of the
 // chain.
-func (s *Session) refresh(ev *event.Event, question uint32) {
+func (s *Session) refresh(ev *event.Event, t *trial) {
 	e := s.State.Envelope
 	if e == nil {
 		return
@@ -141,8 +145,11 @@ func (s *Session) refresh(ev *event.Event, question uint32) {
 	switch ev.Kind {
 	case event.MailCommand:
 		ev.From = e.From
+		if len(t.mailParams) > 0 { // what was not set stays as the client said it
+			ev.Params, _ = mail.SetMailParams(ev.Params, t.mailParams, true) // they have been set once
+		}
 	case event.RcptCommand:
-		if i := e.Index(question); i >= 0 {
+		if i := e.Index(t.question); i >= 0 {
 			ev.Recipient = e.Recipients[i]
 		}
 	}

@@ -26,8 +26,7 @@ func (t *trial) change() (*mail.Envelope, error) {
 // parse reads an address that an agent made. It may go beyond ASCII only where the message
 // may (RFC 6531 §3.3).
 func (t *trial) parse(address string) (mail.Path, error) {
-	_, utf8 := t.s.State.Envelope.Params.Get("SMTPUTF8")
-	return mail.ParseMailbox(address, utf8)
+	return mail.ParseMailbox(address, t.utf8())
 }
 
 func (t *trial) setSender(e *event.Edit) error {
@@ -47,7 +46,7 @@ func (t *trial) setSender(e *event.Edit) error {
 	}
 	env.SetFrom(from)
 	t.did("%s <%s>", e.Op, from)
-	return nil
+	return t.setMailParams(beside(e, 0))
 }
 
 func (t *trial) editRecipients(e *event.Edit) error {
@@ -74,7 +73,7 @@ func (t *trial) editRecipients(e *event.Edit) error {
 		}
 		env.Add(mail.Recipient{Path: to[0]})
 		t.did("%s %s", e.Op, to[0])
-		return nil
+		return t.setRcptParams(len(env.Recipients)-1, beside(e, 0))
 	}
 	i := env.Index(e.Recipient)
 	if i < 0 {
@@ -97,6 +96,11 @@ func (t *trial) editRecipients(e *event.Edit) error {
 		t.question = env.Recipients[i].ID
 	}
 	t.did("%s %s by %s", e.Op, old, join(to))
+	for n := range to {
+		if err := t.setRcptParams(i+n, beside(e, n)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
