@@ -33,7 +33,8 @@ func (m Mailbox) Domain() string {
 	return domain
 }
 
-// Param returns the value of an ESMTP parameter, such as SIZE or ORCPT, and whether it was given.
+// Param returns the value of an ESMTP parameter, such as SIZE or ORCPT, and whether it was given. It is
+// as the client wrote it: see DecodeXtext.
 func (m Mailbox) Param(key string) (string, bool) {
 	for _, p := range m.p.GetParams() {
 		if strings.EqualFold(p.GetKey(), key) {

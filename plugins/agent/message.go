@@ -12,7 +12,6 @@ import (
 type Message struct {
 	s          *Session
 	id         string
-	envelopeID string
 	from       *agentv1.Mailbox
 	recipients []recipient
 	saved      uint64 // the turn that has noted the recipients for rollBack
@@ -42,7 +41,7 @@ func newMessage(s *Session) *Message {
 }
 
 func (m *Message) take(e *agentv1.Envelope) {
-	m.id, m.envelopeID, m.from = e.MessageId, e.EnvelopeId, e.From
+	m.id, m.from = e.MessageId, e.From
 	m.recipients = m.recipients[:0]
 	for _, p := range e.Recipients {
 		m.recipients = append(m.recipients, recipient{p: p})
@@ -55,8 +54,12 @@ func (m *Message) Session() *Session { return m.s }
 // ID returns the relay's id of the message, as in its log and its reply.
 func (m *Message) ID() string { return m.id }
 
-// EnvelopeID returns the ENVID the client gave (RFC 3461 §4.4).
-func (m *Message) EnvelopeID() string { return m.envelopeID }
+// EnvelopeID returns what the sender calls this sending of the message, the decoded ENVID
+// (RFC 3461 §4.4); "" where it gave none.
+func (m *Message) EnvelopeID() string {
+	id, _ := m.From().Param("ENVID")
+	return DecodeXtext(id)
+}
 
 // From returns the sender of the envelope.
 func (m *Message) From() Mailbox { return Mailbox{m.from} }
@@ -105,9 +108,7 @@ func (m *Message) ReplaceRecipient(r Recipient, addresses ...string) {
 	for i, a := range addresses {
 		boxes[i] = &agentv1.Mailbox{Address: a}
 	}
-	i := slices.IndexFunc(m.recipients, func(o recipient) bool {
-		return o.p == r.p || r.p.GetId() != 0 && o.p.GetId() == r.p.GetId()
-	})
+	i := m.index(r)
 	var made []*agentv1.Edit
 	switch {
 	case r.p.GetId() != 0: // also the recipient in question at RCPT, which is not in the list yet
@@ -115,6 +116,9 @@ func (m *Message) ReplaceRecipient(r Recipient, addresses ...string) {
 		m.s.record(e)
 		made = slices.Repeat([]*agentv1.Edit{e}, len(boxes))
 	case i >= 0 && m.recipients[i].made != nil && m.recipients[i].turn == m.s.turn:
+		for _, box := range boxes {
+			box.Params = m.recipients[i].box.Params
+		}
 		made = m.remake(m.recipients[i], boxes)
 	default:
 		panic("ReplaceRecipient: " + r.Address() + " is no recipient that the relay has numbered")

@@ -18,7 +18,7 @@ const (
 	ReadBody         = Permission(agentv1.Permission_PERMISSION_READ_BODY)         // sees the body
 	ChangeHeaders    = Permission(agentv1.Permission_PERMISSION_CHANGE_HEADERS)    // header edits
 	ChangeBody       = Permission(agentv1.Permission_PERMISSION_CHANGE_BODY)       // a new body
-	ChangeSender     = Permission(agentv1.Permission_PERMISSION_CHANGE_SENDER)     // SetSender
+	ChangeSender     = Permission(agentv1.Permission_PERMISSION_CHANGE_SENDER)     // SetSender, SetParam
 	ChangeRecipients = Permission(agentv1.Permission_PERMISSION_CHANGE_RECIPIENTS) // add, remove, replace recipients
 	RejectMail       = Permission(agentv1.Permission_PERMISSION_REJECT)            // Reject, TempFail, Disconnect
 	DiscardMail      = Permission(agentv1.Permission_PERMISSION_DISCARD)           // Discard

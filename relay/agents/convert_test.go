@@ -110,6 +110,16 @@ func TestVerdicts(t *testing.T) {
 			want: edited(event.Edit{Op: event.Unsupported, Detail: "remove_recipient with a DSN"})},
 		{name: "body", in: edit(&agentv1.Edit{Op: &agentv1.Edit_ReplaceBody{ReplaceBody: &agentv1.ContentSource{}}}),
 			want: edited(event.Edit{Op: event.Unsupported, Detail: "replace_body"})},
+		{name: "parameters of the sender", in: edit(&agentv1.Edit{Op: &agentv1.Edit_SetMailParams{SetMailParams: &agentv1.SetParams{
+			Params: []*agentv1.EsmtpParam{{Key: "RET", Value: "HDRS"}, {Key: "ENVID"}}}}}),
+			want: edited(event.Edit{Op: event.SetMailParams, Params: []mail.Params{{{Keyword: "RET", Value: "HDRS", HasValue: true}, {Keyword: "ENVID"}}}})},
+		{name: "parameters of a recipient", in: edit(&agentv1.Edit{Op: &agentv1.Edit_SetRcptParams{SetRcptParams: &agentv1.SetParams{
+			RecipientId: 7, Params: []*agentv1.EsmtpParam{{Key: "NOTIFY", Value: "NEVER"}}}}}),
+			want: edited(event.Edit{Op: event.SetRcptParams, Recipient: 7, Params: []mail.Params{{{Keyword: "NOTIFY", Value: "NEVER", HasValue: true}}}})},
+		{name: "parameters beside one of two", in: edit(&agentv1.Edit{Op: &agentv1.Edit_ReplaceRecipient{ReplaceRecipient: &agentv1.ReplaceRecipient{
+			RecipientId: 7, With: []*agentv1.Mailbox{{Address: "a@example.org"}, {Address: "b@example.org", Params: []*agentv1.EsmtpParam{{Key: "NOTIFY", Value: "NEVER"}}}}}}}),
+			want: edited(event.Edit{Op: event.ReplaceRecipient, Recipient: 7, Addresses: []string{"a@example.org", "b@example.org"},
+				Params: []mail.Params{nil, {{Keyword: "NOTIFY", Value: "NEVER", HasValue: true}}}})},
 		{name: "unknown edit", in: edit(&agentv1.Edit{}), want: edited(event.Edit{Op: event.Unsupported, Detail: "an edit this relay does not know"})},
 		{name: "property", in: edit(&agentv1.Edit{Op: &agentv1.Edit_SetProperty{SetProperty: &agentv1.SetProperty{Private: true, Property: &agentv1.Property{Scope: agentv1.Property_SCOPE_MESSAGE, Key: "k", Value: []byte("v")}}}}),
 			want: edited(event.Edit{Op: event.SetProperty, Property: event.Property{Scope: event.ScopeMessage, Key: "k", Value: []byte("v"), Private: true}})},

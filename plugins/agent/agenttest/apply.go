@@ -108,9 +108,17 @@ func (c *Conn) edit(at agentv1.EventType, e *agentv1.Edit) string {
 	case *agentv1.Edit_SetSender:
 		needs = agentv1.Permission_PERMISSION_CHANGE_SENDER
 		m.from = &agentv1.Mailbox{Address: op.SetSender.Address, Params: m.from.GetParams()}
+		m.from, problem = withParams(m.from, op.SetSender.Params, mailParams)
 		m.envelopeSent = false
 	case *agentv1.Edit_AddRecipient, *agentv1.Edit_RemoveRecipient, *agentv1.Edit_ReplaceRecipient:
 		needs, problem = agentv1.Permission_PERMISSION_CHANGE_RECIPIENTS, m.editRecipients(at, e)
+		m.envelopeSent = false
+	case *agentv1.Edit_SetMailParams:
+		needs = agentv1.Permission_PERMISSION_CHANGE_SENDER
+		m.from, problem = withParams(m.from, op.SetMailParams.Params, mailParams)
+		m.envelopeSent = false
+	case *agentv1.Edit_SetRcptParams:
+		needs, problem = agentv1.Permission_PERMISSION_CHANGE_RECIPIENTS, m.setRcptParams(op.SetRcptParams)
 		m.envelopeSent = false
 	case *agentv1.Edit_AddHeader, *agentv1.Edit_ReplaceHeader, *agentv1.Edit_RemoveHeader:
 		needs, problem = agentv1.Permission_PERMISSION_CHANGE_HEADERS, m.editHeader(e)
@@ -181,6 +189,10 @@ func (m *Message) editRecipients(at agentv1.EventType, e *agentv1.Edit) string {
 		box := &agentv1.Mailbox{Address: w.Address, Id: m.nextRcpt}
 		if old != nil {
 			box.Params, box.Original = old.Params, original(old)
+		}
+		box, problem := withParams(box, w.Params, rcptParams)
+		if problem != "" {
+			return problem
 		}
 		m.nextRcpt++
 		boxes = append(boxes, box)

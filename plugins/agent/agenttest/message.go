@@ -54,7 +54,7 @@ func (m *Message) Rcpt(to string, params ...string) Verdict {
 	v := m.c.event(&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_RCPT_COMMAND, Detail: &agentv1.Event_Rcpt{Rcpt: box}})
 	m.asking = nil
 	if v.Action == "reject" || v.Action == "tempfail" || v.Action == "disconnect" {
-		m.recipients = slices.DeleteFunc(m.recipients, func(r *agentv1.Mailbox) bool { return r == box })
+		m.recipients = slices.DeleteFunc(m.recipients, func(r *agentv1.Mailbox) bool { return r.Id == box.Id })
 	}
 	m.envelopeSent = false
 	return v

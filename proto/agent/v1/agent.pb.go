@@ -2974,7 +2974,7 @@ func (x *ClientState) GetAuthMechanism() string {
 type EsmtpParam struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`     // upper case
-	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // as the client gave it
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // as the client gave it: xtext stays xtext (RFC 3461 §4); empty: it has none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3026,7 +3026,7 @@ func (x *EsmtpParam) GetValue() string {
 type Mailbox struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`   // RFC 5321 mailbox without <>, quoted where needed; "" is the null sender
-	Params        []*EsmtpParam          `protobuf:"bytes,2,rep,name=params,proto3" json:"params,omitempty"`     // SIZE, BODY, ORCPT, NOTIFY, ...
+	Params        []*EsmtpParam          `protobuf:"bytes,2,rep,name=params,proto3" json:"params,omitempty"`     // SIZE, BODY, ORCPT, NOTIFY, ...; in an edit those to set, as in SetParams
 	Id            uint32                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`            // of a recipient: stable in the transaction
 	Original      string                 `protobuf:"bytes,4,opt,name=original,proto3" json:"original,omitempty"` // the address the client gave, where an agent has replaced it
 	unknownFields protoimpl.UnknownFields
@@ -3095,7 +3095,7 @@ type Envelope struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	From          *Mailbox               `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
 	Recipients    []*Mailbox             `protobuf:"bytes,2,rep,name=recipients,proto3" json:"recipients,omitempty"`
-	EnvelopeId    string                 `protobuf:"bytes,3,opt,name=envelope_id,json=envelopeId,proto3" json:"envelope_id,omitempty"` // ENVID
+	EnvelopeId    string                 `protobuf:"bytes,3,opt,name=envelope_id,json=envelopeId,proto3" json:"envelope_id,omitempty"` // ENVID, as the client gave it
 	MessageId     string                 `protobuf:"bytes,4,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`    // the relay's id of the message, as in log and reply
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5714,6 +5714,8 @@ func (x *SetPriority) GetPriority() Priority {
 	return Priority_PRIORITY_UNSPECIFIED
 }
 
+// What can be set of a sender is RET, ENVID and AUTH, of a recipient NOTIFY and ORCPT; the others say
+// what the message is. What is not named stays. Values are held to the rules of a client's.
 type SetParams struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RecipientId   uint32                 `protobuf:"varint,1,opt,name=recipient_id,json=recipientId,proto3" json:"recipient_id,omitempty"` // set_rcpt_params
