@@ -27,6 +27,7 @@ var rooms = []string{
 	"relay/auth",
 	"relay/pipeline",
 	"relay/agents",
+	"relay/agents/confine",
 	"relay/event",
 	"relay/mail",
 	"relay/reply",

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -133,8 +134,23 @@ func hostOptions(cfg *config.Config, registry *agents.Registry, log *slog.Logger
 func agentDefaults(cfg *config.Config) agents.Defaults {
 	return agents.Defaults{
 		Hostname: cfg.Hostname, Domains: cfg.Domains().Names(), Timeout: cfg.Agents.Timeout, OnFailure: cfg.Agents.OnFailure,
-		Confine: confine(cfg.Agents),
+		Confine: confine(cfg.Agents), Protected: protected(cfg),
 	}
+}
+
+// protected are the files of the configuration that hold secrets, and itself.
+func protected(cfg *config.Config) []string {
+	all := []string{cfg.File, cfg.Auth.Users}
+	for _, p := range cfg.TLSPairs {
+		all = append(all, p.Key)
+	}
+	for _, h := range cfg.NextHops {
+		all = append(all, h.Key)
+		if h.Auth != nil {
+			all = append(all, h.Auth.PasswordFile, h.Auth.TokenFile)
+		}
+	}
+	return slices.DeleteFunc(all, func(path string) bool { return path == "" })
 }
 
 func confine(a config.Agents) agents.Confine {

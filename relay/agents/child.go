@@ -8,64 +8,34 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.org/relay/relay/agents/confine"
 )
-
-// forker starts children from one OS thread that lives as long as it does: PR_SET_PDEATHSIG
-// fires when the thread that forked ends, not the process.
-type forker struct {
-	work chan func()
-	done chan struct{}
-}
-
-func newForker() *forker {
-	f := &forker{work: make(chan func()), done: make(chan struct{})}
-	go func() {
-		defer close(f.done)
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		for do := range f.work {
-			do()
-		}
-	}()
-	return f
-}
-
-func (f *forker) start(cmd *exec.Cmd) (err error) {
-	done := make(chan struct{})
-	f.work <- func() {
-		err = cmd.Start()
-		close(done)
-	}
-	<-done
-	return err
-}
-
-// close ends the thread. No child may be alive any more.
-func (f *forker) close() {
-	close(f.work)
-	<-f.done
-}
 
 // child is one agent process, as go-plugin's runner.Runner. go-plugin sees of its output the
 // first line of stdout only, which is the handshake: its own readers stop for ever at a line
 // over 64 KiB, and its parser of stderr can be crashed by a line of JSON.
 type child struct {
-	cmd    *exec.Cmd
-	forker *forker
-	out    func(stream string) io.WriteCloser // where the lines of stdout and stderr go
+	cmd  *exec.Cmd
+	plan *confine.Plan
+	out  func(stream string) io.WriteCloser // where the lines of stdout and stderr go
 
 	hello  *io.PipeReader // the handshake, then the end
 	exited chan struct{}  // closed when the process is reaped and its group killed
 	err    error          // after exited: how it ended; nil for exit status 0
+	limit  string         // after exited: the limit that ended it, or hindered it; empty: none that is known
+
+	startErr        error    // of a start that failed
+	limits, sandbox []string // after the start: what is in force
 
 	mu     sync.Mutex
+	cell   *confine.Cell
 	id     int  // the process's id; 0: not started
 	reaped bool // Invariant: while false, id is ours and may be signalled.
 	doomed bool // it was killed, perhaps before it was started
@@ -77,10 +47,10 @@ const maxHandshake = 4096
 // drainTime is how long output is read after the process ended: a grandchild may hold the pipe.
 const drainTime = 200 * time.Millisecond
 
-func newChild(f *forker, path, dir string, out func(string) io.WriteCloser) *child {
+func newChild(plan *confine.Plan, path, dir string, out func(string) io.WriteCloser) *child {
 	cmd := &exec.Cmd{Path: path, Args: []string{path}, Dir: dir}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	return &child{cmd: cmd, forker: f, out: out, exited: make(chan struct{})}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return &child{cmd: cmd, plan: plan, out: out, exited: make(chan struct{})}
 }
 
 // Start starts the process and the readers of its output.
@@ -118,9 +88,12 @@ func (c *child) fork() error {
 	if c.doomed {
 		return context.Canceled
 	}
-	if err := c.forker.start(c.cmd); err != nil {
+	cell, err := c.plan.Start(c.cmd)
+	if err != nil {
+		c.startErr = err
 		return err
 	}
+	c.cell, c.limits, c.sandbox = cell, cell.Limits(), cell.Sandbox()
 	c.id = c.cmd.Process.Pid
 	return nil
 }
@@ -141,8 +114,8 @@ func readLines(r io.Reader, w io.WriteCloser) {
 	w.Close()
 }
 
-// reap waits for the process. The group is killed before the process is reaped, while its
-// pid, which is the group's id, cannot be another's yet.
+// reap waits for the process. Its groups are killed before the process is reaped, while its
+// pid, which is the process group's id, cannot be another's yet.
 func (c *child) reap(readers *sync.WaitGroup, pipes ...*os.File) {
 	for {
 		err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
@@ -150,8 +123,10 @@ func (c *child) reap(readers *sync.WaitGroup, pipes ...*os.File) {
 			break
 		}
 	}
-	c.mu.Lock()
 	_ = unix.Kill(-c.cmd.Process.Pid, unix.SIGKILL) // no group left is no fault
+	c.cell.Kill()
+	c.limit = c.cell.Ended()
+	c.mu.Lock()
 	c.err = c.cmd.Wait()
 	c.reaped = true
 	c.mu.Unlock()
@@ -162,6 +137,7 @@ func (c *child) reap(readers *sync.WaitGroup, pipes ...*os.File) {
 	for _, p := range pipes {
 		p.Close()
 	}
+	c.cell.Close()
 	close(c.exited)
 }
 

@@ -17,6 +17,7 @@ type spec struct {
 	hostname string
 	version  string   // of the relay
 	domains  []string // accepted
+	confine  Confine  // in force, with the defaults
 }
 
 // capabilities are what this host can do on the wire. Events are always decided one by one
@@ -94,7 +95,7 @@ func (s *spec) configure(ctx context.Context, p agentv1.AgentServiceClient, q *a
 }
 
 func (s *spec) terms(r *agentv1.ConfigureResponse) (*terms, error) {
-	t := &terms{version: oneLine(r.AgentVersion, 100), sessions: int(r.MaxConcurrentSessions)}
+	t := &terms{version: oneLine(r.AgentVersion, 100), sessions: s.sessions(int(r.MaxConcurrentSessions))}
 	t.deferred = slices.Contains(r.Capabilities, agentv1.Capability_CAPABILITY_DEFERRED_EVENTS)
 	t.resume = slices.Contains(r.Capabilities, agentv1.Capability_CAPABILITY_RESUME)
 	t.largeState = slices.Contains(r.Capabilities, agentv1.Capability_CAPABILITY_LARGE_STATE)

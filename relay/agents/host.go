@@ -37,6 +37,9 @@ type Defaults struct {
 	Timeout   time.Duration
 	OnFailure string // tempfail or continue
 	Confine   Confine
+	// Protected are files outside of the state directory that no read-only agent can read: the
+	// relay's configuration, keys, passwords. Absolute.
+	Protected []string
 }
 
 // Host is all installed agents with the processes of those that are enabled. Safe for
@@ -93,6 +96,7 @@ func (h *Host) setDefaults(d Defaults) {
 		d.OnFailure = "tempfail"
 	}
 	h.defaults.Store(&d)
+	h.shop.machine.Protect(append([]string{h.shop.stateDir}, d.Protected...))
 }
 
 // Start starts the enabled agents of the configured services, all at the same time, without
@@ -138,10 +142,16 @@ func (h *Host) Check(ctx context.Context, d Defaults) error {
 		return err
 	}
 	defer done()
-	if !h.differs(d) {
-		return nil
-	}
 	var problems []error
+	for _, a := range h.list() {
+		e := a.entry.Load()
+		if s := h.spec(*e); e.Enabled && !h.confinedAs(s, d) {
+			problems = append(problems, h.shop.check(s))
+		}
+	}
+	if !h.differs(d) {
+		return errors.Join(problems...)
+	}
 	for _, a := range h.list() {
 		inst := a.sup.Load().cur.Load()
 		if inst == nil {
@@ -155,6 +165,14 @@ func (h *Host) Check(ctx context.Context, d Defaults) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// confinedAs reports whether the spec's agent would be confined with the defaults d as it is. It
+// puts into the spec how it would be.
+func (h *Host) confinedAs(s *spec, d Defaults) bool {
+	now := s.confine
+	s.confine = s.Confine.over(d.Confine)
+	return s.confine.same(now)
 }
 
 // differs reports whether defaults that agents are told have changed.
@@ -172,11 +190,19 @@ func (h *Host) Update(ctx context.Context, d Defaults) error {
 	}
 	defer done()
 	tell := h.differs(d)
+	before := h.defaults.Load().Confine
 	h.setDefaults(d)
 	var problems []error
 	for _, a := range h.list() {
-		if e := a.entry.Load(); e.Enabled && tell && !h.options.Offline && h.serves(e.Service) {
-			problems = append(problems, a.sup.Load().reconfigure(ctx, h.spec(*e), h.shop.home(e)))
+		e := a.entry.Load()
+		if !e.Enabled || h.options.Offline || !h.serves(e.Service) {
+			continue
+		}
+		switch s := h.spec(*e); {
+		case !s.confine.same(e.Confine.over(before)): // only a new process can be confined otherwise
+			problems = append(problems, a.sup.Load().swap(ctx, s))
+		case tell:
+			problems = append(problems, a.sup.Load().reconfigure(ctx, s, h.shop.home(e)))
 		}
 	}
 	for _, role := range h.options.Services {
@@ -227,7 +253,7 @@ func (h *Host) CheckService(role event.Role) error {
 
 func (h *Host) spec(e Entry) *spec {
 	d := h.defaults.Load()
-	return &spec{Entry: e, hostname: d.Hostname, version: h.options.Version, domains: d.Domains}
+	return &spec{Entry: e, hostname: d.Hostname, version: h.options.Version, domains: d.Domains, confine: e.Confine.over(d.Confine)}
 }
 
 // launcher is how the supervisor of an agent starts a process.

@@ -78,7 +78,7 @@ func (a *Agent) info(e *Entry, priority int) Info {
 		ChangesRecipientsAt: e.Described.ChangesRecipientsAt, Permissions: e.Granted,
 		Timeout: e.Timeout, OnFailure: e.OnFailure, SettingsPath: e.SettingsPath,
 		Calls: a.stats.calls.Load(), Failures: a.stats.failures.Load(), Crashes: a.stats.crashes.Load(),
-		Generation: a.gen.Load(), Isolation: Isolation,
+		Generation: a.gen.Load(),
 	}
 	if i.Timeout == 0 {
 		i.Timeout = d.Timeout
@@ -105,5 +105,15 @@ func (a *Agent) info(e *Entry, priority int) Info {
 			i.Version = v
 		}
 	}
+	i.confinement(a.host.shop, a.host.spec(*e), a.running(e, inst))
 	return i
+}
+
+// running is the process of the instance, if the entry is the one in force.
+func (a *Agent) running(e *Entry, i *instance) *process {
+	if i == nil || e != a.entry.Load() {
+		return nil
+	}
+	p, _ := i.proc.(*process)
+	return p
 }

@@ -35,7 +35,10 @@ func TestInstallIsDisabledAndLast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info.SHA256, info.Path = "", ""
+	if len(info.Sandbox) == 0 {
+		t.Error("nothing is said of what keeps it from what")
+	}
+	info.SHA256, info.Path, info.Sandbox = "", "", nil
 	want := Info{
 		Name: "two", Service: event.FrontEnd, Priority: 2, Factory: "test", Version: "1.0", Description: "behaves as told",
 		Events:   []event.Kind{event.MailCommand, event.RcptCommand, event.EndOfHeaders, event.Disconnect},

@@ -2,7 +2,6 @@ package agents
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +21,7 @@ import (
 	"google.golang.org/grpc"
 
 	agentv1 "example.org/relay/proto/agent/v1"
+	"example.org/relay/relay/agents/confine"
 )
 
 // Times of a start and an end.
@@ -31,13 +31,10 @@ const (
 	politeTime    = 2 * time.Second // from the request to end to SIGKILL
 )
 
-// Isolation is what get-agent says of how an agent is kept from the relay's own data.
-const Isolation = "not isolated: runs with the relay's own uid"
-
-// workshop is what all processes of a host share: the thread that starts them and the
+// workshop is what all processes of a host share: what they can be kept from and the
 // directories they live in.
 type workshop struct {
-	forker   *forker
+	machine  *confine.Machine
 	log      *slog.Logger
 	stateDir string // absolute
 	sockets  string // directory of the processes' own directories; mode 0700
@@ -80,7 +77,7 @@ func newWorkshop(stateDir string, log *slog.Logger) (*workshop, error) {
 	} else if err := errors.Join(os.RemoveAll(w.sockets), os.MkdirAll(w.sockets, 0o700)); err != nil {
 		return nil, fmt.Errorf("directory for agents' sockets: %w", err)
 	}
-	w.forker = newForker()
+	w.machine = newMachine(stateDir, log)
 	return w, nil
 }
 
@@ -88,8 +85,7 @@ func newWorkshop(stateDir string, log *slog.Logger) (*workshop, error) {
 // next host finds what a killed one has left. Where the name is somebody else's, who may
 // write to base too, it gets another.
 func elsewhere(base, stateDir string) (string, error) {
-	name := fmt.Sprintf("relay-%.8x", sha256.Sum256([]byte(stateDir)))
-	dir := filepath.Join(base, name)
+	dir := filepath.Join(base, stateName(stateDir))
 	if errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)) == nil {
 		return dir, nil
 	}
@@ -102,8 +98,7 @@ func (w *workshop) close() error {
 	w.over = true
 	w.mu.Unlock()
 	w.running.Wait()
-	w.forker.close()
-	return os.RemoveAll(w.sockets)
+	return errors.Join(w.machine.Close(), os.RemoveAll(w.sockets))
 }
 
 // process is one running agent program and the connection to it.
@@ -113,23 +108,38 @@ type process struct {
 	words  lastWords
 	client *plugin.Client
 	dir    string // its own: socket, scratch, TMPDIR
-	ended  func() // releases dir and the workshop
-	once   sync.Once
+	home   string
+	user   *confine.User // nil: our own
+
+	readOnly bool
+	ended    func() // releases dir and the workshop
+	once     sync.Once
 }
 
-// start runs the program and does the handshake. Each start needs a plugin.Client of its
-// own: one that was started or has failed cannot be used again.
-func (w *workshop) start(ctx context.Context, name, home, path string, log *slog.Logger) (*process, error) {
+// start runs the program as the user and does the handshake. An empty home is one that goes
+// with the process. Each start needs a plugin.Client of its own: one that was started or has
+// failed cannot be used again.
+func (w *workshop) start(ctx context.Context, s *spec, u *confine.User, home string, log *slog.Logger) (*process, error) {
 	if !w.enter() {
 		return nil, errors.New("the relay is going down")
 	}
+	name, path := s.Name, s.Path
 	dir := filepath.Join(w.sockets, strconv.FormatUint(w.serial.Add(1), 10))
-	p := &process{dir: dir}
-	for _, d := range []string{dir, p.scratch(), home} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			w.running.Done()
-			return nil, fmt.Errorf("agent %s: %w", name, err)
+	p := &process{dir: dir, home: home, user: u, readOnly: value(s.confine.ReadOnly)}
+	own := []string{dir, p.scratch()}
+	if home == "" {
+		p.home = filepath.Join(dir, "home")
+		own = append(own, p.home)
+	}
+	plan, err := w.plan(s, u, p.home, dir)
+	if err == nil {
+		if err = w.furnish(u, own...); err != nil {
+			err = fmt.Errorf("agent %s: %w", name, err)
 		}
+	}
+	if err != nil {
+		w.running.Done()
+		return nil, err
 	}
 	p.ended = func() {
 		if err := os.RemoveAll(dir); err != nil {
@@ -138,13 +148,13 @@ func (w *workshop) start(ctx context.Context, name, home, path string, log *slog
 		w.running.Done()
 	}
 	out := func(stream string) io.WriteCloser { return newLineLog(log.With("stream", stream)) }
-	p.child = newChild(w.forker, path, home, func(stream string) io.WriteCloser {
+	p.child = newChild(plan, path, p.home, func(stream string) io.WriteCloser {
 		if stream == "stderr" {
 			return tee{out(stream), &p.words}
 		}
 		return out(stream)
 	})
-	p.client = plugin.NewClient(w.clientConfig(p, home, out))
+	p.client = plugin.NewClient(clientConfig(p, s, out))
 	defer context.AfterFunc(ctx, p.kill)() // go-plugin's start knows no context
 	if err := p.dispense(); err != nil {
 		p.end(0)
@@ -156,7 +166,7 @@ func (w *workshop) start(ctx context.Context, name, home, path string, log *slog
 
 func (p *process) scratch() string { return filepath.Join(p.dir, "tmp") }
 
-func (w *workshop) clientConfig(p *process, home string, out func(string) io.WriteCloser) *plugin.ClientConfig {
+func clientConfig(p *process, s *spec, out func(string) io.WriteCloser) *plugin.ClientConfig {
 	// Off on the logger that Named returns is the only thing that keeps go-plugin from
 	// parsing; ours gives it no lines either.
 	quiet := hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard})
@@ -175,7 +185,7 @@ func (w *workshop) clientConfig(p *process, home string, out func(string) io.Wri
 		SyncStderr:       out("stderr"),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: p.dir},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
-			p.child.cmd.Env = append(spec.Env, environment(home, p)...)
+			p.child.cmd.Env = append(spec.Env, environment(s, p)...)
 			return p.child, nil
 		},
 		GRPCDialOptions: []grpc.DialOption{
@@ -192,14 +202,19 @@ func (w *workshop) clientConfig(p *process, home string, out func(string) io.Wri
 
 // environment is all that an agent gets beside go-plugin's handshake: nothing of the host's
 // own environment, which may hold secrets. Later entries win.
-func environment(home string, p *process) []string {
-	return []string{
+func environment(s *spec, p *process) []string {
+	all := []string{
 		"PATH=/usr/local/bin:/usr/bin:/bin",
-		"HOME=" + home,
+		"HOME=" + p.home,
 		"TMPDIR=" + p.scratch(),
 		"LANG=C.UTF-8",
 		plugin.EnvUnixSocketDir + "=" + p.dir,
 	}
+	if limit := value(s.confine.Memory); limit > 0 {
+		// A Go program collects its garbage in time then; others do not mind.
+		all = append(all, "GOMEMLIMIT="+strconv.FormatUint(limit/10*9, 10))
+	}
+	return all
 }
 
 // dispenser makes the client of our service of go-plugin's connection.
@@ -238,6 +253,9 @@ func (p *process) explain(err error) error {
 			text += " (" + s.String() + ")"
 		}
 	case <-timer.C:
+	}
+	if why := p.obstacle(); why != "" {
+		text += "; " + why
 	}
 	if words := p.words.String(); words != "" {
 		text += "; on standard error: " + words

@@ -20,7 +20,6 @@ func TestSocketsOfAKilledHostWithALongPathAreRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	killed.forker.close()
 	if err := os.WriteFile(filepath.Join(killed.sockets, "left"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -132,7 +132,8 @@ func TestProtectedPathsAreLeftOut(t *testing.T) {
 	if err := os.Symlink(filepath.Join(dir, "a/b/secret"), filepath.Join(dir, "a/c/link")); err != nil {
 		t.Fatal(err)
 	}
-	m := &Machine{protected: []string{filepath.Join(dir, "a/b/secret")}}
+	m := &Machine{protected: new(protection)}
+	m.Protect([]string{filepath.Join(dir, "a/b/secret")})
 	for tree, want := range map[string]string{
 		"a": "a/b/open a/c", "a/b": "a/b/open", "a/b/secret": "", "a/c": "a/c", "a/c/link": "", "a/b/open": "a/b/open",
 	} {

@@ -90,7 +90,7 @@ func (m *Machine) rules(f *Files) []rule {
 func (m *Machine) readable(path string) []rule {
 	path = resolved(path)
 	inside := false
-	for _, p := range m.protected {
+	for _, p := range m.protected.get() {
 		if within(path, p) {
 			return nil
 		}

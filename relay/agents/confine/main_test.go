@@ -112,8 +112,9 @@ func machine(t *testing.T, protected ...string) *Machine {
 	t.Helper()
 	m := NewMachine(Options{
 		ID: "confine-test-" + strings.ToLower(filepath.Base(filepath.Dir(t.TempDir()))), Record: filepath.Join(t.TempDir(), "groups"),
-		Protected: protected, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
+	m.Protect(protected)
 	t.Cleanup(func() {
 		if err := m.Close(); err != nil {
 			t.Error(err)

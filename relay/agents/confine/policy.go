@@ -3,6 +3,7 @@ package confine
 import (
 	"log/slog"
 	"path/filepath"
+	"sync"
 )
 
 // Policy is what a process, with all that it starts, may use and see.
@@ -31,7 +32,7 @@ type Machine struct {
 	namespace bool         // we may make network namespaces
 	filter    bool         // we may filter system calls
 	groups    *groups      // where control groups can be made
-	protected []string     // what no process may read where Policy.Files is set: resolved
+	protected *protection
 	log       *slog.Logger // of what had to be given up
 }
 
@@ -42,23 +43,41 @@ type Options struct {
 	ID string
 	// Record is a file that remembers where control groups were made.
 	Record string
-	// Protected are files and trees that no process with Policy.Files may read, wherever they
-	// are.
-	Protected []string
-	Log       *slog.Logger
+	Log    *slog.Logger
 }
 
 // NewMachine finds out what can be done, and removes the control groups that a killed
 // predecessor has left.
 func NewMachine(o Options) *Machine {
-	m := &Machine{landlock: landlockVersion(), caps: ownCapabilities(), filter: canFilter(), log: o.Log}
+	m := &Machine{landlock: landlockVersion(), caps: ownCapabilities(), filter: canFilter(), log: o.Log, protected: new(protection)}
 	m.namespace = m.caps.has(capSysAdmin) && canUnshareNetwork()
-	for _, p := range o.Protected {
-		m.protected = append(m.protected, resolved(p))
-	}
 	m.groups = findGroups(o)
 	m.groups.sweep()
 	return m
+}
+
+// protection is what no process may read where Policy.Files is set.
+type protection struct {
+	mu    sync.Mutex
+	paths []string // resolved
+}
+
+func (p *protection) get() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.paths
+}
+
+// Protect names the files and trees that no process with Policy.Files that is started from now
+// on may read, wherever they are, in the place of those named before.
+func (m *Machine) Protect(paths []string) {
+	var all []string
+	for _, p := range paths {
+		all = append(all, resolved(p))
+	}
+	m.protected.mu.Lock()
+	defer m.protected.mu.Unlock()
+	m.protected.paths = all
 }
 
 // Close removes what was made for all processes. No cell may be open any more.
