@@ -264,7 +264,7 @@ func TestAWatchingHandlerCannotEdit(t *testing.T) {
 	h := agenttest.Start(t, agent.New("meddler", meddler{}, everything()), agenttest.Config{})
 	m := h.Connect("192.0.2.1").Mail("")
 	m.EndOfHeaders("Subject: s\r\n")
-	if got := m.EndOfData(); got.Header != "Subject: s\r\n" || got.Verdict != (agenttest.Verdict{Action: "continue"}) {
+	if got := m.EndOfData(""); got.Header != "Subject: s\r\n" || got.Verdict != (agenttest.Verdict{Action: "continue"}) {
 		t.Errorf("%+v", got)
 	}
 }

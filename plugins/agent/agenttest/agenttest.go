@@ -8,6 +8,9 @@
 //	got := m.EndOfHeaders("Subject: Hello\r\n")
 //	// got.Verdict, got.Sender, got.Recipients, got.Header
 //
+// EndOfData gives a message its body; [Host.Queued] begins where a message comes out of the
+// queue, [Host.OpenConnection] where a delivery agent is to connect.
+//
 // What the relay would refuse, an edit the agent did not ask for or a header field that would
 // break the message, ends the test with a sentence that says so.
 package agenttest
@@ -16,6 +19,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -31,16 +35,30 @@ import (
 )
 
 // Config is what the operator would say. The zero Config installs the agent for the FrontEnd
-// of a relay that accepts example.org, without settings, and grants all it asks for.
+// (or the Hub, see Role) of a relay that accepts example.org, without settings, and grants all
+// it asks for.
 type Config struct {
 	Settings        any    // encoded as JSON; json.RawMessage goes as it is
-	Role            string // FrontEnd, Hub or Edge
+	Role            string // empty: FrontEnd, or Hub where the agent binds what only services with a queue have
 	AcceptedDomains []string
 	Grant           []agent.Permission   // nil: what the agent asks for
 	Timeout         time.Duration        // of a decision; 10 s
 	Refused         func(problem string) // what the relay would refuse; nil: ends the test
 	StateDir        string               // the agent's folder; empty: one of the Host's own, the same each time
+	Bodies          Bodies               // how bodies come
+	ChunkSize       int                  // octets of a chunk of a pulled body; 0: 64 KiB
+	OldRelay        bool                 // a relay that gives no bodies, takes no large ones and has no queue
 }
+
+// Bodies says how an agent gets at the bodies of messages.
+type Bodies int
+
+// The ways.
+const (
+	Inline  Bodies = iota // with the event up to 64 KiB, larger ones pulled
+	Pulled                // always pulled, in chunks
+	Spooled               // as a file
+)
 
 // Host plays the relay. Its methods are for the goroutine of the test.
 type Host struct {
@@ -51,6 +69,8 @@ type Host struct {
 	bound      []*agentv1.Subscription // with the settings it has
 	granted    []agentv1.Permission
 	sessions   int
+	items      int // queued so far
+	forks      int
 	generation uint64
 	stateDir   string
 }
@@ -107,7 +127,12 @@ func (h *Host) Configure(c Config) error {
 		return err
 	}
 	if c.Role == "" {
-		c.Role = "FrontEnd"
+		c.Role = h.role()
+	}
+	for _, sub := range h.offer.Subscriptions {
+		if e := agent.Event(sub.Event); !e.OfferedBy(c.Role) {
+			return fmt.Errorf("the agent binds %s, which transport service %s does not have", e, c.Role)
+		}
 	}
 	if c.AcceptedDomains == nil {
 		c.AcceptedDomains = []string{"example.org"}
@@ -129,9 +154,7 @@ func (h *Host) Configure(c Config) error {
 	answer, err := h.client.Configure(h.t.Context(), &agentv1.ConfigureRequest{
 		AgentName: agentName, Role: c.Role, Factory: h.offer.Name, Settings: settings, Hostname: "mx.example.org",
 		AcceptedDomains: c.AcceptedDomains, Granted: granted, StateDir: c.StateDir, Generation: h.generation,
-		Capabilities: []agentv1.Capability{
-			agentv1.Capability_CAPABILITY_DEFERRED_EVENTS, agentv1.Capability_CAPABILITY_RESUME,
-		},
+		Capabilities: c.capabilities(),
 	})
 	if err != nil {
 		return err
@@ -145,6 +168,25 @@ func (h *Host) Configure(c Config) error {
 	}
 	h.config, h.granted, h.bound = c, granted, answer.Subscriptions
 	return nil
+}
+
+// role is the service that the agent can be installed for, the FrontEnd if it can.
+func (h *Host) role() string {
+	for _, sub := range h.offer.Subscriptions {
+		if !agent.Event(sub.Event).OfferedBy("FrontEnd") {
+			return "Hub"
+		}
+	}
+	return "FrontEnd"
+}
+
+func (c *Config) capabilities() []agentv1.Capability {
+	all := []agentv1.Capability{agentv1.Capability_CAPABILITY_DEFERRED_EVENTS, agentv1.Capability_CAPABILITY_RESUME}
+	if c.OldRelay {
+		return all
+	}
+	return append(all, agentv1.Capability_CAPABILITY_CONTENT_READ, agentv1.Capability_CAPABILITY_CONTENT_FILE,
+		agentv1.Capability_CAPABILITY_UPLOAD, agentv1.Capability_CAPABILITY_ROUTING, agentv1.Capability_CAPABILITY_DELIVERY)
 }
 
 func encodeSettings(settings any) ([]byte, error) {

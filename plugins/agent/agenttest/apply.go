@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"example.org/relay/plugins/agent"
 	agentv1 "example.org/relay/proto/agent/v1"
 )
@@ -23,13 +25,9 @@ func (c *Conn) apply(at agentv1.EventType, v *agentv1.Verdict) {
 		c.h.refuse(problem)
 		return
 	}
-	restore := c.state()
-	for _, e := range v.Edits {
-		if problem := c.edit(at, e); problem != "" {
-			restore()
-			c.h.refuse(problem)
-			return
-		}
+	if problem := c.edits(at, v.Edits); problem != "" {
+		c.h.refuse(problem)
+		return
 	}
 	switch v.Action {
 	case agentv1.Action_ACTION_SKIP:
@@ -40,17 +38,12 @@ func (c *Conn) apply(at agentv1.EventType, v *agentv1.Verdict) {
 }
 
 func (c *Conn) actionProblem(at agentv1.EventType, v *agentv1.Verdict) string {
-	needs := agentv1.Permission_PERMISSION_UNSPECIFIED
-	class := uint32(0)
-	switch v.Action {
-	case agentv1.Action_ACTION_REJECT:
-		needs, class = agentv1.Permission_PERMISSION_REJECT, 5
-	case agentv1.Action_ACTION_TEMPFAIL:
-		needs, class = agentv1.Permission_PERMISSION_REJECT, 4
-	case agentv1.Action_ACTION_DISCONNECT:
-		needs = agentv1.Permission_PERMISSION_REJECT
-	case agentv1.Action_ACTION_DISCARD:
-		needs = agentv1.Permission_PERMISSION_DISCARD
+	if !offered(at, v.Action) {
+		return fmt.Sprintf("%s does not take %s", agent.Event(at), v.Action)
+	}
+	needs, class := demands(v.Action)
+	if delivers(at) {
+		needs = agentv1.Permission_PERMISSION_DELIVER
 	}
 	if needs != 0 && !c.h.may(needs) {
 		return fmt.Sprintf("%s needs the permission %s", v.Action, agent.Permission(needs))
@@ -83,6 +76,18 @@ func edits(v *agentv1.Verdict) []*agentv1.Edit {
 	return slices.DeleteFunc(slices.Clone(v.Edits), func(e *agentv1.Edit) bool { return e.GetSetProperty() != nil })
 }
 
+// edits applies edits, all or none.
+func (c *Conn) edits(at agentv1.EventType, list []*agentv1.Edit) (problem string) {
+	restore := c.state()
+	for _, e := range list {
+		if problem := c.edit(at, e); problem != "" {
+			restore()
+			return problem
+		}
+	}
+	return ""
+}
+
 // state returns what takes the edits back.
 func (c *Conn) state() (restore func()) {
 	bag, m := maps.Clone(c.bag), c.message
@@ -90,6 +95,9 @@ func (c *Conn) state() (restore func()) {
 		return func() { c.bag = bag }
 	}
 	before := *m
+	if m.queue != nil {
+		before.queue = proto.CloneOf(m.queue)
+	}
 	before.fields, before.recipients, before.bag = slices.Clone(m.fields), slices.Clone(m.recipients), maps.Clone(m.bag)
 	return func() { c.bag, *m = bag, before }
 }
@@ -124,7 +132,7 @@ func (c *Conn) edit(at agentv1.EventType, e *agentv1.Edit) string {
 		needs, problem = agentv1.Permission_PERMISSION_CHANGE_HEADERS, m.editHeader(e)
 		m.headersSent = false
 	default:
-		problem = fmt.Sprintf("an edit of this kind: %v", e)
+		needs, problem = c.queueEdit(at, e)
 	}
 	if !c.h.may(needs) {
 		return fmt.Sprintf("the edit %v needs the permission %s", e, agent.Permission(needs))
@@ -159,7 +167,8 @@ func (c *Conn) setProperty(p *agentv1.Property) string {
 }
 
 func (m *Message) editRecipients(at agentv1.EventType, e *agentv1.Edit) string {
-	if declared := m.c.h.offer.ChangesRecipientsAt; at >= agentv1.EventType_EVENT_TYPE_DATA_COMMAND && at > declared {
+	takesOut := e.GetRemoveRecipient() != nil && hasQueue(at)
+	if declared := m.c.h.offer.ChangesRecipientsAt; at >= agentv1.EventType_EVENT_TYPE_DATA_COMMAND && at > declared && !takesOut {
 		return fmt.Sprintf("an edit of recipients at %s that the factory does not declare (ChangesRecipientsAt)", agent.Event(at))
 	}
 	var id uint32
@@ -169,7 +178,13 @@ func (m *Message) editRecipients(at agentv1.EventType, e *agentv1.Edit) string {
 		with = []*agentv1.Mailbox{op.AddRecipient}
 	case *agentv1.Edit_RemoveRecipient:
 		id = op.RemoveRecipient.RecipientId
+		if problem := m.notice(at, op.RemoveRecipient); problem != "" {
+			return problem
+		}
 	case *agentv1.Edit_ReplaceRecipient:
+		if op.ReplaceRecipient.Expanded && !hasQueue(at) {
+			return fmt.Sprintf("an expanded list at %s, where there is no queue", agent.Event(at))
+		}
 		id, with = op.ReplaceRecipient.RecipientId, op.ReplaceRecipient.With
 	}
 	i := len(m.recipients)

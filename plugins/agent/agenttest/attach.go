@@ -20,7 +20,13 @@ func (c *Conn) attach(e *agentv1.Event, sub *agentv1.Subscription) {
 	if !m.envelopeSent {
 		e.Envelope, m.envelopeSent = m.envelope(), true
 	}
-	if sub.Content == agentv1.Subscription_CONTENT_HEADERS && !m.headersSent {
+	if sub.Content == agentv1.Subscription_CONTENT_NONE {
+		return
+	}
+	if !m.headersSent && c.h.may(agentv1.Permission_PERMISSION_READ_HEADERS) {
 		e.Headers, m.headersSent = m.headers(sub.HeaderNames), true
+	}
+	if sub.Content != agentv1.Subscription_CONTENT_HEADERS && !m.bodySent && c.h.may(agentv1.Permission_PERMISSION_READ_BODY) && !c.h.config.OldRelay {
+		e.Content, m.bodySent = c.content(sub.Content), true
 	}
 }

@@ -2,6 +2,7 @@ package agenttest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,9 +22,14 @@ type Message struct {
 	fields     []field
 	nextField  uint32
 	bag        map[string][]byte
+	body       string
+	revision   uint32                 // of the body
+	queue      *agentv1.RoutingDetail // in the queue
+	removed    []Removed              // by the answer in hand
+	forks      []*Item                // by the answer in hand
 
-	envelopeSent, headersSent bool             // the agent has seen them as they are
-	asking                    *agentv1.Mailbox // at RCPT: in question, not in the envelope yet
+	envelopeSent, headersSent, bodySent bool             // the agent has seen them as they are
+	asking                              *agentv1.Mailbox // at RCPT: in question, not in the envelope yet
 }
 
 type field struct {
@@ -69,6 +75,11 @@ func (m *Message) Data() Verdict {
 // EndOfHeaders brings the header section, lines that end in CRLF.
 func (m *Message) EndOfHeaders(header string) Result {
 	m.c.h.t.Helper()
+	m.setHeader(header)
+	return m.result(&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_END_OF_HEADERS})
+}
+
+func (m *Message) setHeader(header string) {
 	m.fields = nil
 	for line := range strings.Lines(header) {
 		if n := len(m.fields); n > 0 && (line[0] == ' ' || line[0] == '\t') {
@@ -79,7 +90,6 @@ func (m *Message) EndOfHeaders(header string) Result {
 		m.nextField++
 	}
 	m.headersSent = false
-	return m.result(agentv1.EventType_EVENT_TYPE_END_OF_HEADERS)
 }
 
 // ProxyInboundMessage says that the relay has chosen the next hop. What an agent may still do
@@ -91,16 +101,18 @@ func (m *Message) ProxyInboundMessage(hop agent.NextHop) Verdict {
 	}})
 }
 
-// EndOfData says that the whole message is in.
-func (m *Message) EndOfData() Result {
+// EndOfData says that the whole message is in, with this body.
+func (m *Message) EndOfData(body string) Result {
 	m.c.h.t.Helper()
-	return m.result(agentv1.EventType_EVENT_TYPE_END_OF_DATA)
+	m.body, m.bodySent = body, false
+	return m.result(&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_END_OF_DATA})
 }
 
-func (m *Message) result(kind agentv1.EventType) Result {
+func (m *Message) result(e *agentv1.Event) Result {
 	m.c.h.t.Helper()
-	v := m.c.event(&agentv1.Event{Type: kind})
-	r := Result{Verdict: v, Sender: m.from.Address}
+	m.removed = nil
+	v := m.c.event(e)
+	r := Result{Verdict: v, Sender: m.from.Address, Body: m.body, Removed: m.removed}
 	for _, rcpt := range m.recipients {
 		r.Recipients = append(r.Recipients, rcpt.Address)
 	}
@@ -108,6 +120,29 @@ func (m *Message) result(kind agentv1.EventType) Result {
 		r.Header += f.raw
 	}
 	return r
+}
+
+// clone is the message as it is, for another session, with these recipients.
+func (m *Message) clone(c *Conn, ids []uint32) *Message {
+	other := *m
+	other.c = c
+	other.fields, other.bag = slices.Clone(m.fields), maps.Clone(m.bag)
+	other.recipients = slices.DeleteFunc(slices.Clone(m.recipients), func(r *agentv1.Mailbox) bool { return !slices.Contains(ids, r.Id) })
+	other.removed, other.forks = nil, nil
+	other.envelopeSent, other.headersSent, other.bodySent = false, false, false
+	return &other
+}
+
+func (m *Message) ids() []uint32 {
+	var ids []uint32
+	for _, r := range m.recipients {
+		ids = append(ids, r.Id)
+	}
+	return ids
+}
+
+func (m *Message) indexOf(id uint32) int {
+	return slices.IndexFunc(m.recipients, func(r *agentv1.Mailbox) bool { return r.Id == id })
 }
 
 func mailbox(address string, params []string) *agentv1.Mailbox {

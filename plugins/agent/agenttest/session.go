@@ -20,11 +20,13 @@ type Conn struct {
 	h       *Host
 	stream  grpc.BidiStreamingClient[agentv1.HostFrame, agentv1.AgentFrame]
 	seq     uint32
+	last    *agentv1.Verdict
 	waiting []*agentv1.Event // for an event that is decided
 	message *Message         // nil between transactions
 	bag     map[string][]byte
 	fresh   []*agentv1.Property // set by the test, not sent yet
 
+	uploads          map[uint32]*upload         // of the event in hand
 	off              map[agentv1.EventType]bool // skipped by the agent
 	detached, closed bool
 
@@ -34,18 +36,21 @@ type Conn struct {
 
 	// What changed since the agent saw it; nil: nothing.
 	connection *agentv1.ConnectionInfo
+	first      *agentv1.ConnectionInfo // what connection was
 	client     *agentv1.ClientState
 	over       bool // a message ended
 }
 
 // Verdict is an agent's answer as the relay would act on it. Two can be compared with ==.
 type Verdict struct {
-	Action   string // "continue", "reject", "tempfail", "disconnect", "discard", "accept", "skip", "detach"
+	Action   string // as the contract calls it: "continue", "reject", "tempfail", "disconnect", "discard", "defer", …
 	Code     int    // of the reply the agent chose; 0: the relay's own
 	Enhanced string
 	Text     string // the lines of the reply, joined with \n
 	Reason   string
 	Failure  string // the agent could not judge, or panicked
+
+	Wait time.Duration // with "defer": at least; 0: the relay's own
 }
 
 // Result is an answer and the message after its edits.
@@ -54,6 +59,17 @@ type Result struct {
 	Sender     string
 	Recipients []string
 	Header     string // the header section, byte for byte, without the empty line
+	Body       string
+	Removed    []Removed // by this answer, otherwise than silently
+}
+
+// Removed is a recipient that an agent has taken out of a message and told somebody of, in
+// services with a queue.
+type Removed struct {
+	Recipient   string
+	DSN         agent.DSN   // 0: none
+	Reply       agent.Reply // what the DSN says
+	Quarantined string      // the reason; empty: it is not
 }
 
 // Client is who connects.
@@ -75,24 +91,35 @@ func (h *Host) ConnectFrom(client Client) *Conn {
 	if client.Listener == "" {
 		client.Listener = "127.0.0.1:25"
 	}
+	c := h.conn()
+	c.open(agentv1.SessionKind_SESSION_KIND_SMTP)
+	c.connection = &agentv1.ConnectionInfo{
+		RemoteIp: netip.MustParseAddr(client.Address).AsSlice(), RemotePort: 49152, LocalIp: []byte{127, 0, 0, 1}, LocalPort: 25,
+		Listener: client.Listener, Internal: client.Internal, StartedUnixMs: time.Now().UnixMilli(),
+	}
+	c.first = c.connection
+	c.Greeting = c.event(&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_CONNECT})
+	return c
+}
+
+func (h *Host) conn() *Conn {
+	return &Conn{h: h, bag: make(map[string][]byte), off: make(map[agentv1.EventType]bool)}
+}
+
+// open begins the session on a stream of its own.
+func (c *Conn) open(kind agentv1.SessionKind) {
+	h := c.h
+	h.t.Helper()
 	stream, err := h.client.Session(h.t.Context())
 	if err != nil {
 		h.t.Fatalf("agenttest: Session: %v", err)
 	}
 	h.sessions++
-	c := &Conn{
-		h: h, stream: stream, bag: make(map[string][]byte), off: make(map[agentv1.EventType]bool),
-	}
+	c.stream = stream
 	c.send(&agentv1.HostFrame{Frame: &agentv1.HostFrame_Start{Start: &agentv1.SessionStart{
-		SessionId: fmt.Sprintf("session-%d", h.sessions), Kind: agentv1.SessionKind_SESSION_KIND_SMTP,
+		SessionId: fmt.Sprintf("session-%d", h.sessions), Kind: kind,
 	}}})
 	h.t.Cleanup(func() { _ = c.end(agentv1.SessionEnd_REASON_CLIENT_LOST) })
-	c.connection = &agentv1.ConnectionInfo{
-		RemoteIp: netip.MustParseAddr(client.Address).AsSlice(), RemotePort: 49152, LocalIp: []byte{127, 0, 0, 1}, LocalPort: 25,
-		Listener: client.Listener, Internal: client.Internal, StartedUnixMs: time.Now().UnixMilli(),
-	}
-	c.Greeting = c.event(&agentv1.Event{Type: agentv1.EventType_EVENT_TYPE_CONNECT})
-	return c
 }
 
 // Ehlo is the client's EHLO.
@@ -136,6 +163,21 @@ func (c *Conn) EndOfAuthentication(mechanism, user string, success bool) Verdict
 	return v
 }
 
+// like takes over what is known of a client, for the session of a queued message.
+func (c *Conn) like(o *Conn) {
+	c.first, c.domain, c.esmtp, c.user, c.mechanism = o.first, o.domain, o.esmtp, o.user, o.mechanism
+}
+
+// resume attaches all that is known to the first event of such a session.
+func (c *Conn) resume() {
+	if c.connection = c.first; c.first != nil {
+		c.showClient()
+	}
+	for key, value := range c.message.bag {
+		c.fresh = append(c.fresh, &agentv1.Property{Scope: agentv1.Property_SCOPE_MESSAGE, Key: agentName + "/" + key, Value: value})
+	}
+}
+
 // showClient attaches what is known of the client to the next event.
 func (c *Conn) showClient() {
 	c.client = &agentv1.ClientState{Hello: c.domain, Esmtp: c.esmtp, AuthUser: c.user, AuthMechanism: c.mechanism}
@@ -175,11 +217,16 @@ func (c *Conn) Quit() {
 // "agent-name/key", had set it.
 func (c *Conn) SetProperty(key string, value any) {
 	c.h.t.Helper()
+	c.setFresh(agentv1.Property_SCOPE_SESSION, key, value)
+}
+
+func (c *Conn) setFresh(scope agentv1.Property_Scope, key string, value any) {
+	c.h.t.Helper()
 	data, err := json.Marshal(value)
 	if err != nil {
 		c.h.t.Fatalf("agenttest: property %s: %v", key, err)
 	}
-	c.fresh = append(c.fresh, &agentv1.Property{Scope: agentv1.Property_SCOPE_SESSION, Key: key, Value: data})
+	c.fresh = append(c.fresh, &agentv1.Property{Scope: scope, Key: key, Value: data})
 }
 
 // Property returns the JSON of what the agent has set under a key, in the session's bag or
@@ -214,20 +261,37 @@ func (c *Conn) event(e *agentv1.Event) Verdict {
 	c.waiting = nil
 	v := c.verdict(e)
 	c.apply(e.Type, v)
+	c.last, c.uploads = v, nil
 	return verdictOf(v)
 }
 
 func (c *Conn) verdict(e *agentv1.Event) *agentv1.Verdict {
 	c.h.t.Helper()
-	frame, err := c.stream.Recv()
-	if err != nil {
-		c.h.t.Fatalf("agenttest: %s: %v", agent.Event(e.Type), err)
-	}
+	frame := c.frame(e)
 	list := frame.GetVerdicts().GetVerdicts()
 	if len(list) != 1 || list[0].Seq != e.Seq {
 		c.h.t.Fatalf("agenttest: %s: the agent answered with %v", agent.Event(e.Type), frame)
 	}
 	return list[0]
+}
+
+// frame returns what the agent answers when it has read and sent the bodies it wants to.
+func (c *Conn) frame(e *agentv1.Event) *agentv1.AgentFrame {
+	c.h.t.Helper()
+	for {
+		frame, err := c.stream.Recv()
+		if err != nil {
+			c.h.t.Fatalf("agenttest: %s: %v", agent.Event(e.Type), err)
+		}
+		switch f := frame.Frame.(type) {
+		case *agentv1.AgentFrame_Read:
+			c.serve(f.Read)
+		case *agentv1.AgentFrame_Upload:
+			c.take(f.Upload)
+		default:
+			return frame
+		}
+	}
 }
 
 func (c *Conn) send(f *agentv1.HostFrame) {
@@ -238,7 +302,7 @@ func (c *Conn) send(f *agentv1.HostFrame) {
 }
 
 func (c *Conn) end(reason agentv1.SessionEnd_Reason) error {
-	if c.closed {
+	if c.closed || c.stream == nil {
 		return nil
 	}
 	c.closed = true
@@ -264,6 +328,6 @@ func verdictOf(v *agentv1.Verdict) Verdict {
 	return Verdict{
 		Action: strings.ToLower(strings.TrimPrefix(v.Action.String(), "ACTION_")),
 		Code:   int(v.Reply.GetCode()), Enhanced: v.Reply.GetEnhanced(), Text: strings.Join(v.Reply.GetLines(), "\n"),
-		Reason: v.Reason, Failure: v.Failure.GetDetail(),
+		Reason: v.Reason, Failure: v.Failure.GetDetail(), Wait: time.Duration(v.DeferMs) * time.Millisecond,
 	}
 }

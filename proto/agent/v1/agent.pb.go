@@ -1262,8 +1262,9 @@ type Factory struct {
 	Subscriptions []*Subscription        `protobuf:"bytes,3,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`                                    // at least one
 	Permissions   []Permission           `protobuf:"varint,4,rep,packed,name=permissions,proto3,enum=relay.agent.v1.Permission" json:"permissions,omitempty"` // what it asks for
 	// The latest event at which it edits recipients. Set when that is OnDataCommand or later:
-	// the host then verifies recipients only after this event. A recipient edit at an event
-	// later than declared is refused.
+	// the host then verifies recipients only after this event, and before 250 not at all where
+	// it is a routing event. A new recipient at an event later than declared is refused; taking
+	// one out is not, once the message is in.
 	ChangesRecipientsAt EventType `protobuf:"varint,5,opt,name=changes_recipients_at,json=changesRecipientsAt,proto3,enum=relay.agent.v1.EventType" json:"changes_recipients_at,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
