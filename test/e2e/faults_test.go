@@ -101,7 +101,8 @@ func TestFaultStoppedAgentIsFoundHungAndReplaced(t *testing.T) {
 }
 
 func TestFaultMessagesThatBreakTheAgentAreTempfailedAlone(t *testing.T) {
-	for _, fault := range []string{"panic", "inject", "huge", "huge-edit", "seq", "twice", "fail", "hang", "crash"} {
+	for _, fault := range []string{"panic", "inject", "huge", "huge-edit", "seq", "twice", "class", "defer",
+		"ungranted", "gone", "many", "close", "late", "fail", "hang", "crash"} {
 		t.Run(fault, func(t *testing.T) {
 			f := startFaulty(t, "marker", `timeout = "3s"`)
 			if reply := f.send(t, "fault: "+fault); !strings.HasPrefix(reply, "451 ") {
@@ -122,7 +123,7 @@ func TestFaultMessagesThatBreakTheAgentAreTempfailedAlone(t *testing.T) {
 }
 
 func TestFaultPolicyContinueLetsTheMessageGoOn(t *testing.T) {
-	for _, fault := range []string{"panic", "inject", "huge", "seq", "hang"} {
+	for _, fault := range []string{"panic", "inject", "huge", "seq", "twice", "class", "ungranted", "gone", "many", "close", "hang"} {
 		t.Run(fault, func(t *testing.T) {
 			f := startFaulty(t, "marker", "timeout = \"3s\"\non_failure = \"continue\"")
 			if reply := f.send(t, "fault: "+fault); !strings.HasPrefix(reply, "250 ") {

@@ -27,6 +27,12 @@ var faults = map[string]func(f *faulty, m *agent.Message) agent.Verdict{
 	"huge-edit":  tampered("huge-edit"), // an edit of 5 MiB
 	"seq":        tampered("seq"),       // a verdict for another event
 	"twice":      tampered("twice"),     // two verdicts for one event
+	"class":      tampered("class"),     // a refusal with a 250
+	"defer":      tampered("defer"),     // a verdict that no FrontEnd has
+	"ungranted":  tampered("ungranted"), // an edit that it did not ask to make
+	"gone":       tampered("gone"),      // an edit of a field that is not there
+	"many":       tampered("many"),      // 10,000 edits
+	"close":      tampered("close"),     // the end of the stream in place of a verdict
 	"reject":     func(*faulty, *agent.Message) agent.Verdict { return agent.Reject("fault on demand") },
 	"tempfail":   func(*faulty, *agent.Message) agent.Verdict { return agent.TempFail("fault on demand") },
 	"discard":    func(*faulty, *agent.Message) agent.Verdict { return agent.Discard() },

@@ -72,6 +72,11 @@ func TestTamperedVerdicts(t *testing.T) {
 		"huge-edit": func(l []*agentv1.Verdict) bool { return len(l[0].Edits) == 1 },
 		"seq":       func(l []*agentv1.Verdict) bool { return l[0].Seq == 1007 },
 		"twice":     func(l []*agentv1.Verdict) bool { return len(l) == 2 },
+		"class":     func(l []*agentv1.Verdict) bool { return l[0].Reply.Code == 250 },
+		"defer":     func(l []*agentv1.Verdict) bool { return l[0].Action == agentv1.Action_ACTION_DEFER },
+		"ungranted": func(l []*agentv1.Verdict) bool { return l[0].Edits[0].GetSetSender() != nil },
+		"gone":      func(l []*agentv1.Verdict) bool { return l[0].Edits[0].GetRemoveHeader() != nil },
+		"many":      func(l []*agentv1.Verdict) bool { return len(l[0].Edits) == 10_000 },
 	} {
 		w := &wire{}
 		frame := &agentv1.AgentFrame{Frame: &agentv1.AgentFrame_Verdicts{Verdicts: &agentv1.Verdicts{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -56,6 +57,21 @@ func (s *tamperedStream) SendMsg(m any) error {
 		v.Seq += 1000
 	case "twice":
 		broken.GetVerdicts().Verdicts = append(broken.GetVerdicts().Verdicts, v)
+	case "class":
+		v.Action, v.Reply = agentv1.Action_ACTION_REJECT, &agentv1.Reply{Code: 250, Lines: []string{"ok"}}
+	case "defer":
+		v.Action = agentv1.Action_ACTION_DEFER
+	case "ungranted":
+		v.Edits = append(v.Edits, &agentv1.Edit{Op: &agentv1.Edit_SetSender{SetSender: &agentv1.Mailbox{Address: "other@example.org"}}})
+	case "gone":
+		v.Edits = append(v.Edits, &agentv1.Edit{Op: &agentv1.Edit_RemoveHeader{RemoveHeader: &agentv1.RemoveHeader{
+			Which: &agentv1.RemoveHeader_Id{Id: 9999}}}})
+	case "many":
+		for range 10_000 {
+			v.Edits = append(v.Edits, &agentv1.Edit{Op: &agentv1.Edit_AddHeader{AddHeader: &agentv1.AddHeader{Name: "X-Many", Value: []byte(" 1")}}})
+		}
+	case "close":
+		return io.EOF
 	}
 	return s.BidiStreamingServer.SendMsg(broken)
 }
