@@ -237,13 +237,19 @@ func (c *conversation) attachEdits(v *agentv1.Verdict, before int) {
 	s := c.session
 	if v.Failure == nil && len(s.edits) > 0 {
 		if problem := tooMuch(s.edits); problem != "" {
+			seq := v.Seq
 			v.Reset()
+			v.Seq = seq
 			v.Failure = &agentv1.Failure{Kind: agentv1.Failure_KIND_INTERNAL, Detail: problem}
 		}
 	}
 	if v.Failure != nil {
 		v.RecipientResults = nil
 		s.rollBack(before)
+		if tooMuch(s.edits) != "" {
+			s.edits = nil
+		}
+		return // what handlers that only watched have set goes with the next verdict
 	}
 	if v.Action == agentv1.Action_ACTION_DEFER { // it comes again as it was committed
 		s.edits = slices.DeleteFunc(s.edits, func(e *agentv1.Edit) bool { return e.GetSetProperty() == nil })

@@ -18,14 +18,14 @@ func missing(t testing.TB, what string) {
 	t.Skipf("SKIPPED: %s is not there (make peers)", what)
 }
 
-// Python returns the folder of the agents in Python. They need Debian's python3-grpcio and
-// python3-protobuf.
+// Python returns a copy of the folder of the agents in Python, as an operator has it. They need
+// Debian's python3-grpcio and python3-protobuf.
 func Python(t testing.TB) string {
 	t.Helper()
 	if err := exec.Command("/usr/bin/python3", "-c", "import grpc.aio, google.protobuf.message_factory").Run(); err != nil {
 		missing(t, "python3-grpcio or python3-protobuf of /usr/bin/python3")
 	}
-	return examples(t, "python")
+	return folder(t, "python")
 }
 
 // Node returns a copy of the folder of the agents in JavaScript, with the packages they need:
@@ -43,10 +43,7 @@ func Node(t testing.TB) string {
 	if _, err := os.Stat(filepath.Join(modules, "@grpc/grpc-js")); err != nil {
 		missing(t, modules)
 	}
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, sources(examples(t, "node"))); err != nil {
-		t.Fatal(err)
-	}
+	dir := folder(t, "node")
 	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +65,44 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func examples(t testing.TB, language string) string {
+// folder copies the examples of a language.
+func folder(t testing.TB, language string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, sources(filepath.Join(Root(t), "plugins/examples", language))); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Add copies a file, with its rights, into such a folder and returns its path there.
+func Add(t testing.TB, dir, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, filepath.Base(file))
+	if err := os.WriteFile(path, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Go builds a package of the repository, given by its path there, and returns the program.
+func Go(t testing.TB, pkg string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), filepath.Base(pkg))
+	build := exec.Command("go", "build", "-o", path, "./"+pkg)
+	build.Dir = Root(t)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
+	}
+	return path
+}
+
+// Root returns the folder of the repository.
+func Root(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
@@ -79,5 +113,5 @@ func examples(t testing.TB, language string) string {
 			t.Fatal("the test does not run inside the repository")
 		}
 	}
-	return filepath.Join(dir, "plugins/examples", language)
+	return dir
 }

@@ -165,20 +165,28 @@ class Conversation {
         session.watching = false;
       }
     }
-    if (verdict.failure) session.rollBack(properties);
-    else if (!event.notify) verdict = this.withEdits(event, verdict);
+    if (!event.notify && !verdict.failure) {
+      // What watching handlers have set goes with it too; after a failure with the next.
+      const edits = session.edits();
+      if (edits.length) verdict.edits = edits;
+      const problem = tooMuch(verdict);
+      if (problem) verdict = failure(event, problem);
+      else session.commit();
+    }
+    if (verdict.failure) {
+      session.rollBack(properties);
+      if (properties >= wire.MAX_EDITS) session.commit(); // it would fail for ever
+    }
     return verdict;
   }
+}
 
-  withEdits(event, verdict) {
-    const edits = this.session.edits();
-    if (edits.length === 0) return verdict;
-    if (edits.length > wire.MAX_EDITS) return failure(event, `${edits.length} edits; a verdict may have ${wire.MAX_EDITS}`);
-    verdict.edits = edits;
-    const size = wire.Verdict.encode(verdict).finish().length;
-    const limit = wire.MAX_FRAME - 4096;
-    return size > limit ? failure(event, `a verdict of ${size} bytes; it may have ${limit}`) : verdict;
-  }
+function tooMuch({ edits = [], ...rest }) {
+  if (edits.length > wire.MAX_EDITS) return `${edits.length} edits; a verdict may have ${wire.MAX_EDITS}`;
+  if (edits.length === 0) return '';
+  const size = wire.Verdict.encode({ ...rest, edits }).finish().length;
+  const limit = wire.MAX_FRAME - 4096;
+  return size > limit ? `a verdict of ${size} bytes; it may have ${limit}` : '';
 }
 
 function failure(event, detail) {

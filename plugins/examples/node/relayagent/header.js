@@ -127,7 +127,6 @@ class Header {
   /** The edits that make the relay's header section out of what it was. */
   edits() {
     if (!this.before) return [];
-    this.before = null;
     const edits = [];
     const kept = new Set(this.list);
     for (const f of this.sent) {
@@ -143,9 +142,15 @@ class Header {
       if (f.bottom) add.bottom = true;
       edits.push({ add_header: add });
     }
+    return edits;
+  }
+
+  /** Ends the handler's turn: its edits go out. */
+  commit() {
+    if (!this.before) return;
+    this.before = null;
     for (const f of this.list) f.sent = f.value;
     this.sent = this.list.filter((f) => f.id);
-    return edits;
   }
 }
 

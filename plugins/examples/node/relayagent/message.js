@@ -87,14 +87,18 @@ class Message {
     if (this.before) {
       if (this.from !== this.before.from) edits.push({ set_sender: { address: this.from.address } });
       for (const slot of this.slots.filter((s) => !s.sent)) edits.push(...recipientEdits(slot));
-      this.before = null;
     }
     return edits.concat(this.header.edits());
+  }
+
+  commit() {
+    this.before = null;
+    for (const slot of this.slots) slot.sent = true;
+    this.header.commit();
   }
 }
 
 function recipientEdits(slot) {
-  slot.sent = true;
   const boxes = slot.now.map((r) => ({ address: r.address }));
   if (slot.id === 0) return boxes.map((box) => ({ add_recipient: box }));
   if (boxes.length === 0) return [{ remove_recipient: { recipient_id: slot.id } }];

@@ -113,10 +113,16 @@ class Session {
     if (this.message) this.message.rollBack();
   }
 
-  /** The edits of the handlers, which go out with a verdict. */
+  /** The edits of the handlers, for a verdict. */
   edits() {
     const message = this.message ? this.message.edits() : [];
-    return message.concat(this.properties.splice(0).map((p) => p.edit));
+    return message.concat(this.properties.map((p) => p.edit));
+  }
+
+  /** Ends a handler's turn: its edits go out. */
+  commit() {
+    if (this.message) this.message.commit();
+    this.properties = [];
   }
 }
 

@@ -91,14 +91,21 @@ class Conversation:
             self._instance = self._service.current
 
     async def _decide(self, event, wire):
+        """Runs a handler for its verdict. What watching handlers have set goes with it, or with the next."""
+        session, properties = self._session, len(self._session._properties)
         await self._call(event, False, wire)
-        session = self._session
-        if not wire.HasField("failure"):
-            session._edits(wire)
-            problem = _too_much(wire)
-            if problem:
-                del wire.edits[:]
-                wire.failure.kind, wire.failure.detail = FAILURES["internal"], problem
+        if wire.HasField("failure"):
+            return
+        session._edits(wire)
+        problem = _too_much(wire)
+        if not problem:
+            session._commit()
+            return
+        wire.Clear()
+        wire.seq, wire.failure.kind, wire.failure.detail = event.seq, FAILURES["internal"], problem
+        session._roll_back(properties)
+        if properties >= MAX_EDITS:  # it would fail for ever
+            session._properties.clear()
 
     async def _call(self, event, notify, wire):
         """Runs a handler. Its failure takes back what it did and costs nobody else anything."""

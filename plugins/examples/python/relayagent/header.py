@@ -127,7 +127,6 @@ class Header:
         """Adds the edits that make the relay's header section out of what it was; edit makes one."""
         if self._before is None:
             return
-        self._before = None
         kept = set(map(id, self._fields))
         for f in self._sent:
             if id(f) not in kept:
@@ -136,7 +135,6 @@ class Header:
             if f.id and f._raw != f._sent:
                 change = edit().replace_header
                 change.id, change.value = f.id, f._raw
-                f._sent = f._raw
         made = [f for f in self._fields if f.id == 0 and f._sent is None]
         # Each goes above those before it, so that the last one here is the first there.
         for f in [f for f in reversed(made) if not f._bottom] + [f for f in made if f._bottom]:
@@ -144,6 +142,13 @@ class Header:
             add.name, add.value = f.name, f._raw
             if f._bottom:
                 add.bottom = True
+
+    def commit(self):
+        """Ends the handler's turn: its edits go out."""
+        if self._before is None:
+            return
+        self._before = None
+        for f in self._fields:
             f._sent = f._raw
         self._sent = [f for f in self._fields if f.id]
 

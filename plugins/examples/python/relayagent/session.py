@@ -162,11 +162,16 @@ class Session:
             self.message._roll_back()
 
     def _edits(self, wire):
-        """Moves the edits of the handlers to a verdict."""
+        """Adds the edits of the handlers to a verdict."""
         if self.message is not None:
             self.message._edits(wire.edits.add)
         for edit, *_ in self._properties:
             wire.edits.add().CopyFrom(edit)
+
+    def _commit(self):
+        """Ends a handler's turn: its edits go out."""
+        if self.message is not None:
+            self.message._commit()
         self._properties.clear()
 
 
@@ -260,17 +265,21 @@ class Message:
 
     def _edits(self, edit):
         if self._before is not None:
-            (sender, _), self._before = self._before, None
-            if self._sender is not sender:
+            if self._sender is not self._before[0]:
                 edit().set_sender.address = self._sender.address
             for slot in self._slots:
                 if not slot.sent:
                     _recipient_edits(edit, slot)
         self.header.edits(edit)
 
+    def _commit(self):
+        self._before = None
+        for slot in self._slots:
+            slot.sent = True
+        self.header.commit()
+
 
 def _recipient_edits(edit, slot):
-    slot.sent = True
     if slot.id == 0:
         for box in slot.now:
             edit().add_recipient.address = box.address
