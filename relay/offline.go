@@ -29,7 +29,7 @@ func Offline(cfg *config.Config, log *slog.Logger) (*OfflineOperator, error) {
 	if err != nil {
 		return nil, errors.Join(err, registry.Close())
 	}
-	return &OfflineOperator{agentCommands{host, cfg.Services()}, registry}, nil
+	return &OfflineOperator{agentCommands{host, cfg}, registry}, nil
 }
 
 // Close ends what was started to be tried and gives the state directory back.

@@ -31,12 +31,10 @@ func (r *Relay) Status(context.Context, *controlv1.StatusRequest) (*controlv1.St
 
 // The agent commands of a running relay; see agentCommands.
 
-func (r *Relay) commands() agentCommands { return agentCommands{r.agents, r.services()} }
-
-func (r *Relay) services() []event.Role {
+func (r *Relay) commands() agentCommands {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.cfg.Services()
+	return agentCommands{r.agents, r.cfg}
 }
 
 // InstallAgent installs an agent, disabled.
@@ -87,8 +85,8 @@ func (r *Relay) Explain(ctx context.Context, q *controlv1.ExplainRequest) (*cont
 // agentCommands are the operator's commands about agents, on the agents of a running relay or
 // on its files.
 type agentCommands struct {
-	host     *agents.Host
-	services []event.Role // configured
+	host *agents.Host
+	cfg  *config.Config // in force
 }
 
 func (c agentCommands) InstallAgent(ctx context.Context, q *controlv1.InstallAgentRequest) (*controlv1.AgentChange, error) {
@@ -153,7 +151,7 @@ func (c agentCommands) GetAgents(_ context.Context, q *controlv1.GetAgentsReques
 }
 
 func (c agentCommands) GetPipeline(_ context.Context, q *controlv1.GetPipelineRequest) (*controlv1.GetPipelineResponse, error) {
-	services := c.services
+	services := c.cfg.Services()
 	if q.Service != "" {
 		role, err := event.ParseRole(q.Service)
 		if err != nil {
@@ -187,10 +185,6 @@ func (c agentCommands) GetPipeline(_ context.Context, q *controlv1.GetPipelineRe
 
 func (c agentCommands) BypassAgent(context.Context, *controlv1.BypassAgentRequest) (*controlv1.AgentChange, error) {
 	return nil, status.Error(codes.Unimplemented, "bypass-agent is not there yet")
-}
-
-func (c agentCommands) Explain(context.Context, *controlv1.ExplainRequest) (*controlv1.ExplainResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "explain is not there yet")
 }
 
 // settingsJSON is a file of settings as the agent gets it; "" where there is nothing in it.

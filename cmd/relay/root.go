@@ -47,7 +47,7 @@ Exit code: 0 done and in effect, 1 failed, 2 wrong use.`,
 	)
 	a.add(root, "relay", a.serve(), a.reload(), a.checkConfig())
 	a.add(root, "agents", a.installAgent(), a.enableAgent(), a.disableAgent(), a.setAgent(), a.uninstallAgent(),
-		a.getAgent(), a.getPipeline())
+		a.getAgent(), a.getPipeline(), a.explain())
 	a.add(root, "tools", a.hashPassword(), a.sink(), a.version())
 	root.DisableFlagsInUseLine = true
 	root.SuggestionsMinimumDistance = 2

@@ -25,6 +25,14 @@ func duration(in any, zero bool) (time.Duration, error) {
 	return d, nil
 }
 
+// ParseSize reads a size as it stands in the configuration, "35MB", into octets. "0" is one too.
+func ParseSize(text string) (int64, error) {
+	if text == "0" {
+		return 0, nil
+	}
+	return size(text, true)
+}
+
 var sizeUnits = map[string]int64{"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}
 
 // size reads "35MB" into octets.

@@ -51,7 +51,7 @@ func (s *Session) Mail(ctx context.Context, from mail.Path, params mail.Params) 
 	s.tx = transaction{set: s.f.settings.Load(), from: from, begun: time.Now()}
 	s.tx.env = &mail.Envelope{ID: s.agents.State.SessionID + "-" + strconv.Itoa(s.count), From: from, Params: s.vouched(params)}
 	s.agents.Begin(s.tx.env)
-	s.tx.live = s.tx.set.RecipientCheck == Live || s.tx.set.RecipientCheck != Deferred && !s.agents.LateRecipients()
+	s.tx.live = s.tx.set.RecipientCheck.Live(s.agents)
 
 	d := s.agents.Fire(ctx, event.Event{Kind: event.MailCommand, From: from, Params: params})
 	if err := d.Refusal(); err != nil {
@@ -67,8 +67,7 @@ func (s *Session) Rcpt(ctx context.Context, to mail.Path, params mail.Params) (r
 	s.lock()
 	defer s.unlock()
 	tx := &s.tx
-	// RFC 5321 §4.5.1: <postmaster> has no domain and is everybody's; the next hop knows who it is.
-	if to.Domain != "" && !s.mayRelay() && !tx.set.Domains.Contains(to.Domain) {
+	if r := tx.set.Right(to, &s.agents.State); r == NoRight {
 		return reply.Reply{}, reply.Refuse(reply.New(550, reply.Enhanced{Subject: 7, Detail: 1}, "relaying denied"))
 	}
 	before := s.snapshot(to)
@@ -96,12 +95,6 @@ func (s *Session) Rcpt(ctx context.Context, to mail.Path, params mail.Params) (r
 		told = ok
 	}
 	return told, nil
-}
-
-// mayRelay reports whether the client may send to any domain: by its address, or because it has
-// logged in.
-func (s *Session) mayRelay() bool {
-	return s.agents.State.Connection.Internal || s.agents.State.Client.User != ""
 }
 
 // snapshot is a copy of the envelope, where agents could change it at the RCPT of this recipient; else

@@ -61,7 +61,7 @@ func (s *Session) explain(b *bound, p *part, ev *event.Event, open OpenQuestions
 	for i := range b.filter {
 		for c := byListener; c <= byRecipient; c++ {
 			found := b.filter.judge(i, c, ev, &s.State)
-			if found != unset && (c == bySender && open.Sender || c == byRecipient && open.Recipients && ev.Kind != event.RcptCommand) {
+			if found != unset && (c == bySender && open.Sender || c == byRecipient && open.Recipients) {
 				found = unknown
 			}
 			n := &b.filter[i]

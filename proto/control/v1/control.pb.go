@@ -1616,16 +1616,22 @@ func (x *ExplainRequest) GetSize() uint64 {
 }
 
 type ExplainResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
-	Listener      string                 `protobuf:"bytes,2,opt,name=listener,proto3" json:"listener,omitempty"`
-	Events        []*Explained           `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"` // in firing order, those with agents
-	Recipients    []*ExplainedRecipient  `protobuf:"bytes,4,rep,name=recipients,proto3" json:"recipients,omitempty"`
-	NextHop       string                 `protobuf:"bytes,5,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"` // its configured name
-	Addresses     []string               `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`            // in the order they are tried
-	Notes         []string               `protobuf:"bytes,7,rep,name=notes,proto3" json:"notes,omitempty"`                    // sentences: direction, when recipients are verified, what is in the way
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Service            string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Listener           string                 `protobuf:"bytes,2,opt,name=listener,proto3" json:"listener,omitempty"`
+	Events             []*Explained           `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"` // in firing order, those with agents
+	Recipients         []*ExplainedRecipient  `protobuf:"bytes,4,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	NextHop            string                 `protobuf:"bytes,5,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"`                                   // its configured name
+	Addresses          []string               `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`                                              // in the order they are tried
+	Notes              []string               `protobuf:"bytes,7,rep,name=notes,proto3" json:"notes,omitempty"`                                                      // sentences: direction, when recipients are verified, what is in the way
+	Tls                string                 `protobuf:"bytes,8,opt,name=tls,proto3" json:"tls,omitempty"`                                                          // of the next hop: none, opportunistic, required, verified
+	Weights            []uint32               `protobuf:"varint,9,rep,packed,name=weights,proto3" json:"weights,omitempty"`                                          // of addresses, where they have any
+	RecipientsVerified string                 `protobuf:"bytes,10,opt,name=recipients_verified,json=recipientsVerified,proto3" json:"recipients_verified,omitempty"` // live, at RCPT; deferred, when the header section is in
+	DeferredFor        []string               `protobuf:"bytes,11,rep,name=deferred_for,json=deferredFor,proto3" json:"deferred_for,omitempty"`                      // the agents because of which they are
+	Direction          string                 `protobuf:"bytes,12,opt,name=direction,proto3" json:"direction,omitempty"`                                             // inbound, internal
+	Ip                 string                 `protobuf:"bytes,13,opt,name=ip,proto3" json:"ip,omitempty"`                                                           // empty: not said
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *ExplainResponse) Reset() {
@@ -1707,11 +1713,54 @@ func (x *ExplainResponse) GetNotes() []string {
 	return nil
 }
 
+func (x *ExplainResponse) GetTls() string {
+	if x != nil {
+		return x.Tls
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetWeights() []uint32 {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetRecipientsVerified() string {
+	if x != nil {
+		return x.RecipientsVerified
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetDeferredFor() []string {
+	if x != nil {
+		return x.DeferredFor
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
+}
+
 type Explained struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	Limit         string                 `protobuf:"bytes,2,opt,name=limit,proto3" json:"limit,omitempty"`   // for all agents together
-	Agents        []*ExplainedAgent      `protobuf:"bytes,3,rep,name=agents,proto3" json:"agents,omitempty"` // in order; those that are not asked too
+	Limit         string                 `protobuf:"bytes,2,opt,name=limit,proto3" json:"limit,omitempty"`         // for all agents together
+	Agents        []*ExplainedAgent      `protobuf:"bytes,3,rep,name=agents,proto3" json:"agents,omitempty"`       // in order; those that are not asked too
+	Recipient     string                 `protobuf:"bytes,4,opt,name=recipient,proto3" json:"recipient,omitempty"` // OnRcptCommand: the one it is about
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1765,6 +1814,13 @@ func (x *Explained) GetAgents() []*ExplainedAgent {
 		return x.Agents
 	}
 	return nil
+}
+
+func (x *Explained) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
 }
 
 type ExplainedAgent struct {
@@ -2093,7 +2149,7 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"\x04from\x18\x05 \x01(\tH\x00R\x04from\x88\x01\x01\x12\x0e\n" +
 	"\x02to\x18\x06 \x03(\tR\x02to\x12\x12\n" +
 	"\x04size\x18\a \x01(\x04R\x04sizeB\a\n" +
-	"\x05_from\"\x91\x02\n" +
+	"\x05_from\"\xbf\x03\n" +
 	"\x0fExplainResponse\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\blistener\x18\x02 \x01(\tR\blistener\x123\n" +
@@ -2103,11 +2159,19 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"recipients\x12\x19\n" +
 	"\bnext_hop\x18\x05 \x01(\tR\anextHop\x12\x1c\n" +
 	"\taddresses\x18\x06 \x03(\tR\taddresses\x12\x14\n" +
-	"\x05notes\x18\a \x03(\tR\x05notes\"q\n" +
+	"\x05notes\x18\a \x03(\tR\x05notes\x12\x10\n" +
+	"\x03tls\x18\b \x01(\tR\x03tls\x12\x18\n" +
+	"\aweights\x18\t \x03(\rR\aweights\x12/\n" +
+	"\x13recipients_verified\x18\n" +
+	" \x01(\tR\x12recipientsVerified\x12!\n" +
+	"\fdeferred_for\x18\v \x03(\tR\vdeferredFor\x12\x1c\n" +
+	"\tdirection\x18\f \x01(\tR\tdirection\x12\x0e\n" +
+	"\x02ip\x18\r \x01(\tR\x02ip\"\x8f\x01\n" +
 	"\tExplained\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\tR\x05limit\x128\n" +
-	"\x06agents\x18\x03 \x03(\v2 .relay.control.v1.ExplainedAgentR\x06agents\"\xd1\x01\n" +
+	"\x06agents\x18\x03 \x03(\v2 .relay.control.v1.ExplainedAgentR\x06agents\x12\x1c\n" +
+	"\trecipient\x18\x04 \x01(\tR\trecipient\"\xd1\x01\n" +
 	"\x0eExplainedAgent\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\rR\bpriority\x12\x18\n" +
