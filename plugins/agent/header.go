@@ -100,14 +100,15 @@ func (h *Header) AddLast(name, text string) {
 	h.insert(len(all) == 0 || !all[len(all)-1].open, name, encode(name, text))
 }
 
-// Remove removes every field of the name and returns how many there were.
+// Remove removes every field of the name, with one edit, and returns how many there were.
 func (h *Header) Remove(name string) int {
-	n := 0
-	for _, f := range h.Fields() {
-		if strings.EqualFold(f.name, name) {
-			f.Remove()
-			n++
-		}
+	h.change()
+	before := len(h.fields)
+	h.fields = slices.DeleteFunc(slices.Clone(h.fields), func(f *Field) bool { return strings.EqualFold(f.name, name) })
+	n := before - len(h.fields)
+	if n > 0 {
+		h.m.s.record(&agentv1.Edit{Op: &agentv1.Edit_RemoveHeader{RemoveHeader: &agentv1.RemoveHeader{
+			Which: &agentv1.RemoveHeader_AllNamed{AllNamed: name}}}})
 	}
 	return n
 }
@@ -141,11 +142,11 @@ func (f *Field) SetRaw(value string) {
 	f.record(&agentv1.Edit{Op: &agentv1.Edit_ReplaceHeader{ReplaceHeader: &agentv1.ReplaceHeader{Id: f.id, Value: []byte(value)}}})
 }
 
-// Rename gives the field another name. Its place and its value stay, byte for byte. The relay
-// refuses that where the value holds a NUL, which it lets through only where nobody edits.
+// Rename gives the field another name. Its place and its value stay, byte for byte, but for what
+// cannot be written anew: a NUL, or a line end that is none, becomes a space.
 func (f *Field) Rename(name string) {
 	f.h.change()
-	f.name = name
+	f.name, f.raw = name, writable(f.raw)
 	if f.edit != nil && f.turn == f.h.m.s.turn {
 		if add := f.edit.GetAddHeader(); add != nil {
 			add.Name = name
@@ -246,6 +247,24 @@ func (h *Header) all() []*Field {
 		start = end
 	}
 	return h.fields
+}
+
+// writable returns a raw value as the relay writes one: without NUL, with line breaks before
+// white space only (RFC 5322 §2.2.3).
+func writable(raw string) string {
+	if !strings.ContainsAny(raw, "\r\n\x00") {
+		return raw
+	}
+	b := []byte(raw)
+	for i := 0; i < len(b); i++ {
+		switch {
+		case b[i] == '\r' && i+2 < len(b) && b[i+1] == '\n' && (b[i+2] == ' ' || b[i+2] == '\t'):
+			i += 2
+		case b[i] == '\r' || b[i] == '\n' || b[i] == 0:
+			b[i] = ' '
+		}
+	}
+	return string(b)
 }
 
 // part splits a field into its name and what stands after the colon. A line that is no field

@@ -50,6 +50,19 @@ func TestAddLastToASectionThatEndsInALine(t *testing.T) {
 	}
 }
 
+// A value that goes through as it came cannot be written anew as it is: the relay would refuse
+// the edit, and with it the message.
+func TestWritable(t *testing.T) {
+	for raw, want := range map[string]string{
+		"": "", " a": " a", " a\r\n b": " a\r\n b", " a\r\n\tb\r\n c": " a\r\n\tb\r\n c",
+		" a\x00b": " a b", " a\rb": " a b", " a\nb": " a b", " a\r\nb": " a  b", " a\r\n": " a  ", " a\n b": " a  b", " \r\r\n b": "  \r\n b",
+	} {
+		if got := writable(raw); got != want {
+			t.Errorf("writable(%q) = %q, want %q", raw, got, want)
+		}
+	}
+}
+
 func TestAFieldWithoutANumberCannotBeEditedLater(t *testing.T) {
 	s := &Session{turn: 1}
 	m := newMessage(s)

@@ -144,7 +144,9 @@ func wanted(t reflect.Type) string {
 		return wanted(t.Elem())
 	case reflect.Slice, reflect.Array:
 		return "a list (each " + wanted(t.Elem()) + ")"
-	case reflect.Map, reflect.Struct:
+	case reflect.Map:
+		return "a table (each value " + wanted(t.Elem()) + ")"
+	case reflect.Struct:
 		return "a table"
 	case reflect.Float32, reflect.Float64:
 		return "a number"

@@ -34,7 +34,7 @@ func (h *Header) tagSubject(tag string, tagged func(text, tag string) bool) {
 		subject.SetText(alone)
 	case tagged(subject.Text(), tag):
 	default:
-		subject.SetRaw(prefix(len(subject.Name())+2, tag, subject.Raw()))
+		subject.SetRaw(prefix(len(subject.Name())+2, tag, writable(subject.Raw())))
 	}
 }
 

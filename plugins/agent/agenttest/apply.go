@@ -254,7 +254,7 @@ func (m *Message) editHeader(e *agentv1.Edit) string {
 		if name := op.RemoveHeader.GetAllNamed(); name != "" {
 			m.fields = slices.DeleteFunc(m.fields, func(f field) bool {
 				n, _, _ := strings.Cut(f.raw, ":")
-				return strings.EqualFold(n, name)
+				return strings.EqualFold(strings.TrimRight(n, " \t"), name)
 			})
 			return ""
 		}
