@@ -1,6 +1,6 @@
 # The words people type. `make run` shows the relay at work; `make test` runs all tests.
 GO ?= go
-PLUGINS = catchall
+PLUGINS = access catchall headers plusaddressing
 FUZZTIME ?= 20s
 
 .PHONY: all build run peers test check fmt generate bench fuzz soak rename clean

@@ -118,6 +118,7 @@ func Lines(r io.Reader) (entries iter.Seq2[int, string], read func() error) {
 			if number == 1 {
 				line = strings.TrimPrefix(line, "\ufeff")
 			}
+			line = strings.TrimSpace(line)
 			if entry := strings.TrimSpace(line[:commentAt(line)]); entry != "" && !yield(number, entry) {
 				return
 			}
