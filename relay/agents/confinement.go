@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	"example.org/relay/relay/agents/confine"
 	"example.org/relay/relay/event"
@@ -243,7 +244,20 @@ func (i *Info) confinement(w *workshop, s *spec, p *process) {
 	}
 	if p != nil {
 		i.Limits, i.Sandbox = append(i.Limits, p.child.limits...), p.child.sandbox
+		if n := p.child.cell.Refused(); n > 0 {
+			i.Problem = cmp.Or(i.Problem, fmt.Sprintf("reached its limit of %d processes; %d more could not be started", value(s.confine.Processes), n))
+		}
 		return
 	}
 	i.Limits, i.Sandbox = append(i.Limits, plan.Limits()...), plan.Sandbox()
+}
+
+// metLimit notes that a process that has ended met one of its limits.
+func (s *stats) metLimit(log *slog.Logger, p *process) {
+	if p.child.limit == "" {
+		return
+	}
+	log.Error("agent "+p.child.limit, "pid", p.child.pid())
+	text := fmt.Sprintf("%s (pid %d, %s)", p.child.limit, p.child.pid(), time.Now().Format(time.DateTime))
+	s.limit.Store(&text)
 }

@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -104,6 +105,9 @@ func (a *Agent) info(e *Entry, priority int) Info {
 		if v := inst.terms.Load().version; v != "" {
 			i.Version = v
 		}
+	}
+	if last := a.stats.limit.Load(); last != nil {
+		i.Problem = cmp.Or(i.Problem, *last)
 	}
 	i.confinement(a.host.shop, a.host.spec(*e), a.running(e, inst))
 	return i

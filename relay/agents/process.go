@@ -252,6 +252,9 @@ func (p *process) explain(err error) error {
 		if s := p.child.cmd.ProcessState; s != nil && !killed(s) {
 			text += " (" + s.String() + ")"
 		}
+		if p.child.limit != "" {
+			text += " (" + p.child.limit + ")"
+		}
 	case <-timer.C:
 	}
 	if why := p.obstacle(); why != "" {

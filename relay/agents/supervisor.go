@@ -62,7 +62,10 @@ type supervisor struct {
 }
 
 // stats are an agent's counters, over all its supervisors.
-type stats struct{ calls, failures, crashes atomic.Uint64 }
+type stats struct {
+	calls, failures, crashes atomic.Uint64
+	limit                    atomic.Pointer[string] // the last one that ended a process; nil: none has
+}
 
 func newSupervisor(s *spec, log *slog.Logger, st *stats, gen *atomic.Uint64) *supervisor {
 	v := &supervisor{
@@ -298,6 +301,7 @@ func (v *supervisor) logExit(inst *instance) {
 	<-inst.proc.exited()
 	if p, ok := inst.proc.(*process); ok {
 		v.log.Info("agent process ended", "pid", inst.pid, "status", p.child.cmd.ProcessState.String())
+		v.stats.metLimit(v.log, p)
 	}
 }
 

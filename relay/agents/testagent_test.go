@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -248,6 +249,10 @@ func (s *testService) judge(stream grpc.BidiStreamingServer[agentv1.HostFrame, a
 	switch local {
 	case "crash":
 		syscall.Exit(4)
+	case "hog":
+		v.Reason = fmt.Sprint(len(bytes.Repeat([]byte("x"), 400<<20)))
+	case "look":
+		look()
 	case "spawn":
 		child := exec.Command("sleep", "1000")
 		if err := child.Start(); err != nil {

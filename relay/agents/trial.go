@@ -58,6 +58,7 @@ func (c *Conversation) retry(ctx context.Context, died *instance, events []event
 			return verdict, v.ended()
 		}
 		v.trial.bury(inst)
+		go v.logExit(inst)
 		v.pardon(died)
 		c.markPoison(state)
 		c.pending = nil
