@@ -36,6 +36,9 @@ var faults = map[string]func(f *faulty, m *agent.Message) agent.Verdict{
 	"reject":     func(*faulty, *agent.Message) agent.Verdict { return agent.Reject("fault on demand") },
 	"tempfail":   func(*faulty, *agent.Message) agent.Verdict { return agent.TempFail("fault on demand") },
 	"discard":    func(*faulty, *agent.Message) agent.Verdict { return agent.Discard() },
+	"hog":        hog,   // takes a gigabyte of memory
+	"forks":      forks, // starts processes without end, or 500
+	"fill":       fill,  // writes its directory full, or 64 MB
 	"fail":       func(*faulty, *agent.Message) agent.Verdict { return agent.Fail(fmt.Errorf("fault on demand")) },
 }
 
