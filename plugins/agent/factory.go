@@ -78,14 +78,16 @@ func Headers(names ...string) Option {
 func BodyOnDemand() Option { return func(f *Factory) { f.bodyLate = true } }
 
 // Filter narrows the sessions and messages an agent is asked about. All that is set must
-// match. The relay does not call the agent for the others.
+// match. The relay does not call the agent for the others, for which it costs nothing. What an event
+// cannot know yet matches: recipients at OnConnect. The operator may narrow the agent further.
 type Filter struct {
 	Listeners        []string // addresses of listeners, as configured
-	MaxSize          uint64   // octets of the message; 0: no limit
-	RecipientDomains []string // at least one recipient in one of these
-	SenderDomains    []string
-	InboundOnly      bool // from clients that are not in the relay's own networks
-	InternalOnly     bool // from clients that are
+	MaxSize          uint64   // octets that MAIL says the message has, or that have come by now; 0: no limit
+	RecipientDomains []string // "example.org", "*.example.org": at OnRcptCommand the recipient, else at least one that is left
+	SenderDomains    []string // the null sender is in none
+	InboundOnly      bool     // from clients that are not in the relay's own networks
+	InternalOnly     bool     // from clients that are
+	Authenticated    *bool    // new(true): from clients who have logged in; new(false): from those who have not; nil: both
 }
 
 // Only applies a filter to all events of the agent.
@@ -93,7 +95,7 @@ func Only(w Filter) Option {
 	return func(f *Factory) {
 		f.filter = &agentv1.Filter{
 			Listeners: w.Listeners, MaxSize: w.MaxSize,
-			RecipientDomains: w.RecipientDomains, SenderDomains: w.SenderDomains,
+			RecipientDomains: w.RecipientDomains, SenderDomains: w.SenderDomains, Authenticated: w.Authenticated,
 		}
 		switch {
 		case w.InboundOnly:

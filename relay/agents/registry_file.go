@@ -51,7 +51,7 @@ type fileFilter struct {
 	SenderDomains    []string `toml:"sender_domains,omitempty"`
 	Direction        string   `toml:"direction,omitempty"`
 	Authenticated    string   `toml:"authenticated,omitempty"`
-	MaxSize          uint64   `toml:"max_size,omitempty"`
+	MaxSize          uint64   `toml:"max_size,omitzero"`
 }
 
 type fileConfine struct {

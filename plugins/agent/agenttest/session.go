@@ -244,7 +244,7 @@ func (c *Conn) Property(key string) string {
 func (c *Conn) event(e *agentv1.Event) Verdict {
 	c.h.t.Helper()
 	sub := c.h.subscription(e.Type)
-	if sub == nil || c.off[e.Type] || c.detached || c.closed {
+	if sub == nil || c.off[e.Type] || c.detached || c.closed || !c.concerns(sub.Filter, e) {
 		return Verdict{Action: "continue"}
 	}
 	c.seq++
@@ -306,7 +306,7 @@ func (c *Conn) end(reason agentv1.SessionEnd_Reason) error {
 		return nil
 	}
 	c.closed = true
-	if sub := c.h.subscription(agentv1.EventType_EVENT_TYPE_DISCONNECT); sub != nil && !c.detached {
+	if sub := c.h.subscription(agentv1.EventType_EVENT_TYPE_DISCONNECT); sub != nil && !c.detached && (c.seq > 0 || sub.Filter == nil) {
 		e := &agentv1.Event{
 			Type: agentv1.EventType_EVENT_TYPE_DISCONNECT, Seq: c.seq + 1, Notify: true,
 			Detail: &agentv1.Event_Disconnect{Disconnect: &agentv1.DisconnectDetail{Reason: reason}},
