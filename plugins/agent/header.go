@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -27,6 +28,7 @@ type Field struct {
 	id   uint32 // 0: an edit made it, the relay has not numbered it yet
 	name string
 	raw  string // what stands after the colon, with its folding, without the line end
+	line []byte // the whole field with its line end
 	open bool   // it came without a line end
 	edit *agentv1.Edit
 	turn uint64 // when edit was made
@@ -36,6 +38,16 @@ func (h *Header) take(b *agentv1.HeaderBlock) { h.block, h.fields = b, nil }
 
 // Fields returns the fields from top to bottom. The slice is the caller's.
 func (h *Header) Fields() []*Field { return slices.Clone(h.all()) }
+
+// Bytes returns the header section as it is shown to the agent and edited by it, byte for
+// byte, without the empty line: what a signature is made of. See [Headers], which shows a part.
+func (h *Header) Bytes() []byte {
+	var all []byte
+	for _, f := range h.all() {
+		all = append(all, f.line...)
+	}
+	return all
+}
 
 // Field returns the first field of the name, nil if there is none.
 func (h *Header) Field(name string) *Field {
@@ -130,6 +142,8 @@ func (f *Field) SetText(text string) { f.SetRaw(encode(f.name, text)) }
 func (f *Field) SetRaw(value string) {
 	f.h.change()
 	f.raw = value
+	written, _, _ := bytes.Cut(f.line, []byte(":")) // with the white space of an obsolete field
+	f.line = fmt.Appendf(nil, "%s:%s\r\n", written, value)
 	if f.edit != nil && f.turn == f.h.m.s.turn {
 		if add := f.edit.GetAddHeader(); add != nil {
 			add.Value = []byte(value)
@@ -147,6 +161,7 @@ func (f *Field) SetRaw(value string) {
 func (f *Field) Rename(name string) {
 	f.h.change()
 	f.name, f.raw = name, writable(f.raw)
+	f.line = fmt.Appendf(nil, "%s:%s\r\n", name, f.raw)
 	if f.edit != nil && f.turn == f.h.m.s.turn {
 		if add := f.edit.GetAddHeader(); add != nil {
 			add.Name = name
@@ -194,7 +209,7 @@ func (h *Header) insert(bottom bool, name, value string) {
 	if bottom {
 		add.At, at = &agentv1.AddHeader_Bottom{Bottom: true}, len(h.fields)
 	}
-	f := &Field{h: h, name: name, raw: value}
+	f := &Field{h: h, name: name, raw: value, line: fmt.Appendf(nil, "%s:%s\r\n", name, value)}
 	f.record(&agentv1.Edit{Op: &agentv1.Edit_AddHeader{AddHeader: add}})
 	h.fields = slices.Insert(h.fields, at, f)
 }
@@ -241,7 +256,8 @@ func (h *Header) all() []*Field {
 		if i < len(b.Id) {
 			f.id = b.Id[i]
 		}
-		f.name, f.raw = part(b.Raw[start:end])
+		f.line = b.Raw[start:end]
+		f.name, f.raw = part(f.line)
 		f.open = end == start || b.Raw[end-1] != '\n'
 		h.fields[i] = f
 		start = end

@@ -128,3 +128,20 @@ func FuzzHostState(f *testing.F) {
 		}
 	})
 }
+
+func TestHeaderBytesAreTheSectionAsItIsEdited(t *testing.T) {
+	raw := "Subject : one\r\n two \r\nno field\r\nX-A: b\nX-C: d"
+	m := newMessage(&Session{turn: 1})
+	m.header.take(&agentv1.HeaderBlock{Raw: []byte(raw), End: []uint32{22, 32, 40, 46}})
+	h := m.Header()
+	if got := string(h.Bytes()); got != raw {
+		t.Errorf("%q, want %q", got, raw)
+	}
+	h.SetText("Subject", "other")
+	h.Field("X-A").Rename("X-B")
+	h.Add("X-New", "top")
+	h.Remove("X-C")
+	if got, want := string(h.Bytes()), "X-New: top\r\nSubject : other\r\nno field\r\nX-B: b\r\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
