@@ -132,7 +132,7 @@ func FuzzHostState(f *testing.F) {
 func TestHeaderBytesAreTheSectionAsItIsEdited(t *testing.T) {
 	raw := "Subject : one\r\n two \r\nno field\r\nX-A: b\nX-C: d"
 	m := newMessage(&Session{turn: 1})
-	m.header.take(&agentv1.HeaderBlock{Raw: []byte(raw), End: []uint32{22, 32, 40, 46}})
+	m.header.take(&agentv1.HeaderBlock{Raw: []byte(raw), End: []uint32{22, 32, 39, 45}})
 	h := m.Header()
 	if got := string(h.Bytes()); got != raw {
 		t.Errorf("%q, want %q", got, raw)
