@@ -116,11 +116,9 @@ func chooseListener(all []config.Listener, address string) (*config.Listener, er
 	if address == "" && len(all) == 1 {
 		return &all[0], nil
 	}
-	names := make([]string, len(all))
-	for i := range all {
-		if names[i] = all[i].Address; names[i] == address {
-			return &all[i], nil
-		}
+	names := listenerAddresses(all)
+	if i := slices.Index(names, address); i >= 0 {
+		return &all[i], nil
 	}
 	if address == "" {
 		return nil, fmt.Errorf("there are several listeners, name one with --listener: %s", strings.Join(names, ", "))

@@ -262,6 +262,7 @@ func (r *Relay) listen() error {
 	r.listeners = opened
 	r.log.Info("connections", "at_most", r.clients.Max(), "by", "descriptors")
 	r.checkConnections(r.cfg)
+	r.checkNarrowed(r.cfg)
 	for i, l := range opened {
 		l.serve(r.server(r.cfg, r.cfg.FrontEnd.Listeners[i]))
 		r.logListening(l, r.cfg.FrontEnd.Listeners[i])
@@ -281,6 +282,24 @@ func (r *Relay) checkConnections(cfg *config.Config) {
 				"listener", l.Address, "connections", l.Limits.Connections, "at_most", r.clients.Max())
 		}
 	}
+}
+
+// checkNarrowed says which enabled agents are narrowed to a listener that is gone.
+func (r *Relay) checkNarrowed(cfg *config.Config) {
+	listeners := listenerAddresses(cfg.FrontEnd.Listeners)
+	for _, a := range r.agents.Enabled(event.FrontEnd) {
+		if err := agents.CheckOnly(a.Only(), listeners); err != nil {
+			r.log.Warn("agent is narrowed to what is not there", "agent", a.Name(), "service", string(event.FrontEnd), "cause", err)
+		}
+	}
+}
+
+func listenerAddresses(all []config.Listener) []string {
+	addresses := make([]string, len(all))
+	for i := range all {
+		addresses[i] = all[i].Address
+	}
+	return addresses
 }
 
 // openListeners opens those of the wanted that are not among the old, which it takes over.

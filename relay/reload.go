@@ -102,6 +102,7 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 		}
 	}
 	r.checkConnections(cfg)
+	r.checkNarrowed(cfg)
 	for _, what := range response.Changed {
 		r.log.Info("configuration changed", "what", what)
 	}
