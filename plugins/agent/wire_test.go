@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	agentv1 "example.org/relay/proto/agent/v1"
@@ -230,3 +231,82 @@ func TestADecidedEventAllocatesLittle(t *testing.T) {
 type sink struct{ script }
 
 func (*sink) SendMsg(any) error { return nil }
+
+// bodyReader reads the body with what the host sends.
+type bodyReader struct{}
+
+func (bodyReader) OnEndOfData(_ context.Context, m *Message) Verdict {
+	all, err := io.ReadAll(m.Body())
+	if err != nil {
+		return Fail(err)
+	}
+	return Continue().Because(string(all))
+}
+
+// A host of a version to come, and one that breaks the contract in the middle of a handler.
+func TestReadingABodyFromAnyHost(t *testing.T) {
+	chunk := func(offset uint64, data string, last bool) *agentv1.HostFrame {
+		return &agentv1.HostFrame{Frame: &agentv1.HostFrame_Content{Content: &agentv1.ContentChunk{Offset: offset, Data: []byte(data), Last: last}}}
+	}
+	stranger := &agentv1.HostFrame{}
+	stranger.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 4000, protowire.VarintType), 1))
+	for _, tc := range []struct {
+		name     string
+		host     []*agentv1.HostFrame
+		ref      *agentv1.ContentRef
+		reason   string
+		failure  string
+		streamOK bool
+	}{
+		{"frames of a later version between", []*agentv1.HostFrame{stranger, chunk(0, "bo", false), stranger, chunk(2, "dy", true)}, nil, "body", "", true},
+		{"a failure", []*agentv1.HostFrame{{Frame: &agentv1.HostFrame_Content{Content: &agentv1.ContentChunk{
+			Last: true, Failure: &agentv1.Failure{Detail: "disk"}}}}}, nil, "", "body: the relay cannot read it: disk", true},
+		{"too short", []*agentv1.HostFrame{chunk(0, "bo", true)}, nil, "", "unexpected EOF", true},
+		{"another place", []*agentv1.HostFrame{chunk(1, "ody", true)}, nil, "", "body: the relay sent octets from 1 on, asked were those from 0", true},
+		{"a way of a later version", nil, &agentv1.ContentRef{BodySize: 4}, "",
+			"body: the relay gives it in a way that this version of the package does not know", true},
+		{"a file that is not there", nil, &agentv1.ContentRef{BodySize: 4, Where: &agentv1.ContentRef_File{File: &agentv1.FileRef{Path: "/nowhere/message"}}}, "",
+			"body: the file that the relay has named: open /nowhere/message: no such file or directory", true},
+		{"events before the verdict", []*agentv1.HostFrame{events()}, nil, "", "", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.ref == nil {
+				tc.ref = &agentv1.ContentRef{BodySize: 4, Where: &agentv1.ContentRef_OnDemand{OnDemand: true}}
+			}
+			s := &script{ctx: t.Context(), host: append([]*agentv1.HostFrame{start("s1"),
+				events(&agentv1.Event{Seq: 1, Type: agentv1.EventType_EVENT_TYPE_END_OF_DATA, Content: tc.ref})}, tc.host...)}
+			p := configured(t, bodyReader{})
+			_, err := p.Configure(t.Context(), &agentv1.ConfigureRequest{
+				AgentName: "me", Capabilities: []agentv1.Capability{99, agentv1.Capability_CAPABILITY_CONTENT_READ},
+				Granted: []agentv1.Permission{agentv1.Permission_PERMISSION_READ_BODY},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Session(s); (err == nil) != tc.streamOK {
+				t.Fatalf("the stream: %v", err)
+			}
+			if !tc.streamOK {
+				return
+			}
+			v := s.got[len(s.got)-1].GetVerdicts().Verdicts[0]
+			if v.Reason != tc.reason || v.Failure.GetDetail() != tc.failure {
+				t.Errorf("reason %q, failure %q", v.Reason, v.Failure.GetDetail())
+			}
+		})
+	}
+}
+
+// What both sides can is in force, whatever else a host names.
+func TestCapabilitiesAreNegotiated(t *testing.T) {
+	p := configured(t, passer{})
+	q := &agentv1.ConfigureRequest{Capabilities: []agentv1.Capability{99, agentv1.Capability_CAPABILITY_UPLOAD_FILE, agentv1.Capability_CAPABILITY_RESUME}}
+	q.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 4000, protowire.VarintType), 1))
+	r, err := p.Configure(t.Context(), q)
+	if err != nil || len(r.Errors) > 0 {
+		t.Fatal(r, err)
+	}
+	if len(r.Capabilities) != 1 || r.Capabilities[0] != agentv1.Capability_CAPABILITY_RESUME {
+		t.Errorf("capabilities %v", r.Capabilities)
+	}
+}

@@ -50,6 +50,10 @@ func program(t *testing.T, behaviour string) string {
 }
 
 func behave(how string) {
+	if how == "byhand" || how == "newer" || strings.HasPrefix(how, "binds") {
+		serveByHand(how)
+		return
+	}
 	switch how {
 	case "exit":
 		syscall.Exit(3)
