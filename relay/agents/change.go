@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -87,7 +88,7 @@ func (h *Host) Enable(ctx context.Context, t Target) (Info, []string, error) {
 	}
 	e.Enabled = true
 	if t.WhatIf {
-		return a.info(e, priority(entries, e)), nil, h.rehearse(ctx, a, h.spec(*e))
+		return a.info(e, priority(entries, e)), nil, h.rehearse(ctx, a, h.spec(*e), asGranted)
 	}
 	v := a.supervisor(h.spec(*e))
 	inst, err := v.launch(ctx, v.spec, a.gen.Add(1))
@@ -116,11 +117,11 @@ func (h *Host) Enable(ctx context.Context, t Target) (Info, []string, error) {
 }
 
 // rehearse starts the installed program, asks it whether it takes its settings, and ends it.
-func (h *Host) rehearse(ctx context.Context, a *Agent, s *spec) error {
+func (h *Host) rehearse(ctx context.Context, a *Agent, s *spec, permit func(*Entry) error) error {
 	if err := checkPinned(s.Name, s.Path, s.SHA256); err != nil {
 		return fmt.Errorf("agent %s: %w", s.Name, err)
 	}
-	return h.shop.probe(ctx, s, a.log)
+	return h.shop.probe(ctx, s, a.log, permit)
 }
 
 // Disable takes the agent out of the transactions that begin from then on; running ones keep
@@ -222,6 +223,7 @@ type SetRequest struct {
 	Settings     *string        // as JSON; empty: none
 	SettingsPath *string
 	Path         *string // absolute; the same again takes a new file over
+	Bounds
 }
 
 // maxTimeout is less than the patience of clients (RFC 5321 §4.5.3.2: 5 minutes a command).
@@ -246,15 +248,15 @@ func (h *Host) Set(ctx context.Context, q SetRequest) (Info, []string, error) {
 		return Info{}, nil, fmt.Errorf("agent %s: %w", e.Name, err)
 	}
 	s := h.spec(*e)
-	var notes []string
-	newProgram := q.Path != nil
-	if newProgram || q.Settings != nil {
-		if err := h.try(ctx, a, s, newProgram); err != nil {
+	permit := func(e *Entry) error { return q.permit(e, old.Granted) }
+	how := q.how(&old, e)
+	if how != sameProcess {
+		if err := h.try(ctx, a, s, how, permit); err != nil {
 			return Info{}, nil, err
 		}
 		*e = s.Entry
-		notes = append(notes, newPermissions(&old, e)...)
 	}
+	notes := changeNotes(&old, e)
 	var clamped []string
 	entries, clamped = move(entries, at, q.Priority)
 	notes = append(notes, clamped...)
@@ -266,7 +268,7 @@ func (h *Host) Set(ctx context.Context, q SetRequest) (Info, []string, error) {
 	if err := h.registry.replace(entries); err != nil {
 		return Info{}, nil, err
 	}
-	if err := h.take(ctx, a, s, newProgram, q.Settings != nil); err != nil {
+	if err := h.take(ctx, a, s, how); err != nil {
 		return Info{}, nil, errors.Join(err, h.registry.replace(before))
 	}
 	h.sync()
@@ -293,7 +295,7 @@ func (q *SetRequest) changes(e *Entry, priority int) (all []any) {
 	if q.Path != nil {
 		all = append(all, "path", e.Path, "sha256", e.SHA256)
 	}
-	return all
+	return append(all, q.Bounds.changes(e)...)
 }
 
 func orDefault(text string, isDefault bool) string {
@@ -339,41 +341,61 @@ func (q *SetRequest) apply(e *Entry) (err error) {
 		}
 		e.Path = *q.Path
 	}
+	q.narrow(e)
 	return nil
 }
 
+// effect is what a change comes to for the process of an agent.
+type effect int
+
+const (
+	sameProcess effect = iota // it is not even told
+	toldAnew                  // it is configured again
+	newProcess                // of the same program
+	newProgram
+)
+
+// how says what the change needs.
+func (q *SetRequest) how(old, now *Entry) effect {
+	switch {
+	case q.Path != nil:
+		return newProgram
+	case !reflect.DeepEqual(old.Confine, now.Confine):
+		return newProcess
+	case q.Settings != nil, q.Grant != nil, q.Deny != nil:
+		return toldAnew
+	}
+	return sameProcess
+}
+
 // try asks a process of the spec whether it takes what is to be set: the running one, or for
-// a new program, or where none runs, one that is started for it.
-func (h *Host) try(ctx context.Context, a *Agent, s *spec, newProgram bool) error {
+// a new process, or where none runs, one that is started for it. permit grants it what it is
+// then to have.
+func (h *Host) try(ctx context.Context, a *Agent, s *spec, how effect, permit func(*Entry) error) error {
 	inst := a.sup.Load().cur.Load()
 	switch {
-	case newProgram:
-		return h.shop.probe(ctx, s, a.log)
-	case inst == nil:
-		return h.rehearse(ctx, a, s)
+	case how == newProgram:
+		return h.shop.probe(ctx, s, a.log, permit)
+	case how == newProcess, inst == nil:
+		return h.rehearse(ctx, a, s, permit)
+	}
+	if err := permit(&s.Entry); err != nil {
+		return err
 	}
 	_, _, err := s.configure(ctx, inst, s.request(inst.generation, "", true, h.shop.home(&s.Entry)))
 	return err
 }
 
 // take puts the spec in force where the agent is enabled.
-func (h *Host) take(ctx context.Context, a *Agent, s *spec, newProgram, newSettings bool) error {
+func (h *Host) take(ctx context.Context, a *Agent, s *spec, how effect) error {
 	v := a.sup.Load()
 	switch {
 	case !s.Enabled || h.options.Offline || !h.serves(s.Service):
 		return nil
-	case newProgram:
+	case how == newProgram, how == newProcess:
 		return v.swap(ctx, s)
-	case newSettings:
+	case how == toldAnew:
 		return v.reconfigure(ctx, s, h.shop.home(&s.Entry))
-	}
-	return nil
-}
-
-// newPermissions names what a new program may do that the old one might not.
-func newPermissions(old, now *Entry) []string {
-	if added := now.Granted &^ old.Granted; added != 0 {
-		return []string{fmt.Sprintf("Agent %s asks for more than before and is granted it: %s.", now.Name, strings.Join(added.List(), ", "))}
 	}
 	return nil
 }

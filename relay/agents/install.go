@@ -22,10 +22,11 @@ type InstallRequest struct {
 	Settings     string // as JSON; empty: none
 	SettingsPath string // for messages and get-agent
 	WhatIf       bool   // check everything, change nothing
+	Bounds
 }
 
 // Install installs an agent: disabled, the last of its service, granted what its factory
-// asks for. The program is started once, to be asked what it has and whether it takes the
+// asks for and the request does not withhold. The program is started once, to be asked what it has and whether it takes the
 // settings. The notes are sentences for the operator.
 func (h *Host) Install(ctx context.Context, q InstallRequest) (Info, []string, error) {
 	ctx, done, err := h.operation(ctx)
@@ -44,15 +45,12 @@ func (h *Host) Install(ctx context.Context, q InstallRequest) (Info, []string, e
 		}
 	}()
 	s := h.spec(e)
-	if err := h.shop.probe(ctx, s, h.log.With("agent", e.Name, "service", string(e.Service))); err != nil {
+	if err := h.shop.probe(ctx, s, h.log.With("agent", e.Name, "service", string(e.Service)), q.permitNew); err != nil {
 		return Info{}, nil, err
 	}
 	e = s.Entry
 	entries := append(h.registry.Entries(), e)
-	var notes []string
-	if asks := e.Granted.List(); len(asks) > 0 {
-		notes = append(notes, fmt.Sprintf("Agent %s is granted what it asks for: %s.", e.Name, strings.Join(asks, ", ")))
-	}
+	notes := installNotes(&e)
 	a := newAgent(h, e)
 	if q.WhatIf {
 		return a.info(&e, priority(entries, &e)), notes, nil
@@ -62,7 +60,7 @@ func (h *Host) Install(ctx context.Context, q InstallRequest) (Info, []string, e
 	}
 	installed = true
 	h.sync(a)
-	a.log.Info("agent installed", "path", e.Path, "sha256", e.SHA256)
+	a.log.Info("agent installed", "path", e.Path, "sha256", e.SHA256, "asks", orNothing(e.Described.Asks), "granted", orNothing(e.Granted))
 	return a.info(&e, priority(entries, &e)), notes, nil
 }
 
@@ -89,6 +87,7 @@ func (h *Host) candidate(q InstallRequest) (Entry, error) {
 	if e.SHA256, err = digest(e.Path); err != nil {
 		return e, err
 	}
+	q.narrow(&e)
 	return e, checkSettings(q.Settings)
 }
 

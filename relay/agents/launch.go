@@ -51,8 +51,8 @@ func (w *workshop) launch(ctx context.Context, s *spec, generation uint64, log *
 }
 
 // probe starts the program once to ask what its factory has, and whether it takes the
-// settings, and ends it.
-func (w *workshop) probe(ctx context.Context, s *spec, log *slog.Logger) error {
+// settings with what permit grants it then, and ends it.
+func (w *workshop) probe(ctx context.Context, s *spec, log *slog.Logger, permit func(*Entry) error) error {
 	if err := w.check(s); err != nil {
 		return err
 	}
@@ -64,9 +64,9 @@ func (w *workshop) probe(ctx context.Context, s *spec, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("agent %s: %w", s.Name, err)
 	}
-	asked, err := w.ask(ctx, s, u, home, log)
+	asked, err := w.ask(ctx, s, u, home, log, permit)
 	if err == nil && !asked {
-		_, err = w.ask(ctx, s, u, home, log)
+		_, err = w.ask(ctx, s, u, home, log, permit)
 	}
 	return err
 }
@@ -74,7 +74,7 @@ func (w *workshop) probe(ctx context.Context, s *spec, log *slog.Logger) error {
 // ask starts the program, asks it what it has and whether it takes the settings.
 // Where it turns out that it may use the network, which the process cannot, settings are a
 // question for another process: they may name servers.
-func (w *workshop) ask(ctx context.Context, s *spec, u *confine.User, home string, log *slog.Logger) (asked bool, err error) {
+func (w *workshop) ask(ctx context.Context, s *spec, u *confine.User, home string, log *slog.Logger, permit func(*Entry) error) (asked bool, err error) {
 	network := s.Granted.Has(event.MayNetwork)
 	p, err := w.start(ctx, s, u, home, log)
 	if err != nil {
@@ -85,8 +85,10 @@ func (w *workshop) ask(ctx context.Context, s *spec, u *confine.User, home strin
 	if err != nil {
 		return false, fmt.Errorf("agent %s: %w", s.Name, err)
 	}
-	s.Granted = s.Described.Asks
 	if err := s.checkDescribed(); err != nil {
+		return false, err
+	}
+	if err := permit(&s.Entry); err != nil {
 		return false, err
 	}
 	if s.Granted.Has(event.MayNetwork) && !network {

@@ -176,13 +176,13 @@ func (a fileAgent) entry() (Entry, error) {
 			return e, err
 		}
 	}
-	if e.Granted, err = parsePermissions(a.Granted); err != nil {
+	if e.Granted, err = event.ParsePermissions(a.Granted); err != nil {
 		return e, err
 	}
 	if e.Only, err = a.Only.filter(); err != nil {
 		return e, err
 	}
-	if e.Described.Asks, err = parsePermissions(a.Described.Asks); err != nil {
+	if e.Described.Asks, err = event.ParsePermissions(a.Described.Asks); err != nil {
 		return e, err
 	}
 	return e, a.Described.events(&e.Described)
@@ -215,21 +215,6 @@ func (f fileDescribed) events(d *Described) error {
 		d.ChangesRecipientsAt = k
 	}
 	return nil
-}
-
-func parsePermissions(words []string) (event.Permissions, error) {
-	var set event.Permissions
-next:
-	for _, w := range words {
-		for p := event.ReadHeaders; p < event.NumPermissions; p++ {
-			if p.String() == w {
-				set = set.With(p)
-				continue next
-			}
-		}
-		return 0, fmt.Errorf("unknown permission %q", w)
-	}
-	return set, nil
 }
 
 func checkOnFailure(policy string) error {

@@ -2,6 +2,9 @@ package event
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"example.org/relay/relay/mail"
 	"example.org/relay/relay/reply"
@@ -152,8 +155,37 @@ func (p Permission) String() string {
 	return "unknown"
 }
 
+var permissionMeanings = [...]string{"", "see the header section", "see the content", "change header fields",
+	"change the content", "change the sender", "add, replace and drop recipients", "refuse mail and end sessions",
+	"drop mail that the client is told was taken", "send mail of its own", "address mail to domains that are not accepted",
+	"use the network"}
+
+// Meaning says in plain words what the agent may do.
+func (p Permission) Meaning() string {
+	if int(p) < len(permissionMeanings) {
+		return permissionMeanings[p]
+	}
+	return "unknown"
+}
+
 // Permissions is a set of them.
 type Permissions uint32
+
+// AllPermissions is the set of all there are.
+const AllPermissions Permissions = 1<<(MayNetwork+1) - 1<<ReadHeaders
+
+// ParsePermissions reads the words that operators grant by.
+func ParsePermissions(words []string) (Permissions, error) {
+	var set Permissions
+	for _, w := range words {
+		i := slices.Index(permissionNames[:], w)
+		if i <= 0 {
+			return 0, fmt.Errorf("unknown permission %q: must be one of %s", w, strings.Join(AllPermissions.List(), ", "))
+		}
+		set = set.With(Permission(i))
+	}
+	return set, nil
+}
 
 // Has reports whether p is in the set.
 func (s Permissions) Has(p Permission) bool { return s&(1<<p) != 0 }

@@ -520,8 +520,8 @@ func (x *SetAgentRequest) GetOptions() *AgentOptions {
 // at install is the default.
 type AgentOptions struct {
 	state                protoimpl.MessageState `protogen:"open.v1"`
-	Grant                *StringList            `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"` // permissions by their words, of those it asks for; "all"
-	Deny                 *StringList            `protobuf:"bytes,2,opt,name=deny,proto3" json:"deny,omitempty"`
+	Grant                *StringList            `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`                                      // permissions by their words, of those it asks for, or "all"; at install only these, later these too
+	Deny                 *StringList            `protobuf:"bytes,2,opt,name=deny,proto3" json:"deny,omitempty"`                                        // what it is not granted, or not any more
 	OnlyListeners        *StringList            `protobuf:"bytes,3,opt,name=only_listeners,json=onlyListeners,proto3" json:"only_listeners,omitempty"` // each replaces what was there; an empty list takes it away
 	OnlyRecipientDomains *StringList            `protobuf:"bytes,4,opt,name=only_recipient_domains,json=onlyRecipientDomains,proto3" json:"only_recipient_domains,omitempty"`
 	OnlySenderDomains    *StringList            `protobuf:"bytes,5,opt,name=only_sender_domains,json=onlySenderDomains,proto3" json:"only_sender_domains,omitempty"`
@@ -532,7 +532,7 @@ type AgentOptions struct {
 	MaxMemory            *string                `protobuf:"bytes,10,opt,name=max_memory,json=maxMemory,proto3,oneof" json:"max_memory,omitempty"`                        // a size
 	MaxProcessor         *string                `protobuf:"bytes,11,opt,name=max_processor,json=maxProcessor,proto3,oneof" json:"max_processor,omitempty"`               // percent of one processor
 	MaxProcesses         *string                `protobuf:"bytes,12,opt,name=max_processes,json=maxProcesses,proto3,oneof" json:"max_processes,omitempty"`
-	User                 *string                `protobuf:"bytes,13,opt,name=user,proto3,oneof" json:"user,omitempty"`                         // "": the relay's own
+	User                 *string                `protobuf:"bytes,13,opt,name=user,proto3,oneof" json:"user,omitempty"`                         // "": the relay's own; "default": that of [agents]
 	ReadOnly             *string                `protobuf:"bytes,14,opt,name=read_only,json=readOnly,proto3,oneof" json:"read_only,omitempty"` // yes, no, default
 	ReadPaths            *StringList            `protobuf:"bytes,15,opt,name=read_paths,json=readPaths,proto3" json:"read_paths,omitempty"`    // absolute
 	unknownFields        protoimpl.UnknownFields
@@ -976,6 +976,11 @@ type Agent struct {
 	MaxMemory           uint64                 `protobuf:"varint,38,opt,name=max_memory,json=maxMemory,proto3" json:"max_memory,omitempty"`          // octets
 	MaxProcessor        uint64                 `protobuf:"varint,39,opt,name=max_processor,json=maxProcessor,proto3" json:"max_processor,omitempty"` // percent of one processor
 	MaxProcesses        uint64                 `protobuf:"varint,40,opt,name=max_processes,json=maxProcesses,proto3" json:"max_processes,omitempty"`
+	Overloaded          uint64                 `protobuf:"varint,41,opt,name=overloaded,proto3" json:"overloaded,omitempty"`                        // failures because it took no more sessions in time
+	RetryUnixMs         int64                  `protobuf:"varint,42,opt,name=retry_unix_ms,json=retryUnixMs,proto3" json:"retry_unix_ms,omitempty"` // when it is started again: backing-off, failed; 0: not known
+	LastFailure         string                 `protobuf:"bytes,43,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`    // in words
+	LastFailureEvent    string                 `protobuf:"bytes,44,opt,name=last_failure_event,json=lastFailureEvent,proto3" json:"last_failure_event,omitempty"`
+	LastFailureUnixMs   int64                  `protobuf:"varint,45,opt,name=last_failure_unix_ms,json=lastFailureUnixMs,proto3" json:"last_failure_unix_ms,omitempty"` // 0: there was none since the relay started
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -1290,6 +1295,41 @@ func (x *Agent) GetMaxProcesses() uint64 {
 	return 0
 }
 
+func (x *Agent) GetOverloaded() uint64 {
+	if x != nil {
+		return x.Overloaded
+	}
+	return 0
+}
+
+func (x *Agent) GetRetryUnixMs() int64 {
+	if x != nil {
+		return x.RetryUnixMs
+	}
+	return 0
+}
+
+func (x *Agent) GetLastFailure() string {
+	if x != nil {
+		return x.LastFailure
+	}
+	return ""
+}
+
+func (x *Agent) GetLastFailureEvent() string {
+	if x != nil {
+		return x.LastFailureEvent
+	}
+	return ""
+}
+
+func (x *Agent) GetLastFailureUnixMs() int64 {
+	if x != nil {
+		return x.LastFailureUnixMs
+	}
+	return 0
+}
+
 type Only struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Listeners        []string               `protobuf:"bytes,1,rep,name=listeners,proto3" json:"listeners,omitempty"`
@@ -1466,7 +1506,7 @@ type Stage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	Event         string                 `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
-	Agents        []string               `protobuf:"bytes,3,rep,name=agents,proto3" json:"agents,omitempty"` // enabled ones in firing order; " (watches)" follows those that decide nothing
+	Agents        []string               `protobuf:"bytes,3,rep,name=agents,proto3" json:"agents,omitempty"` // enabled ones in firing order; " (watches)" follows those that decide nothing, then " (bypassed)" those that are
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2078,7 +2118,8 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\"D\n" +
 	"\x11GetAgentsResponse\x12/\n" +
-	"\x06agents\x18\x01 \x03(\v2\x17.relay.control.v1.AgentR\x06agents\"\x96\t\n" +
+	"\x06agents\x18\x01 \x03(\v2\x17.relay.control.v1.AgentR\x06agents\"\xdc\n" +
+	"\n" +
 	"\x05Agent\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x1a\n" +
@@ -2125,7 +2166,14 @@ const file_relay_control_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"max_memory\x18& \x01(\x04R\tmaxMemory\x12#\n" +
 	"\rmax_processor\x18' \x01(\x04R\fmaxProcessor\x12#\n" +
-	"\rmax_processes\x18( \x01(\x04R\fmaxProcesses\"\xd7\x01\n" +
+	"\rmax_processes\x18( \x01(\x04R\fmaxProcesses\x12\x1e\n" +
+	"\n" +
+	"overloaded\x18) \x01(\x04R\n" +
+	"overloaded\x12\"\n" +
+	"\rretry_unix_ms\x18* \x01(\x03R\vretryUnixMs\x12!\n" +
+	"\flast_failure\x18+ \x01(\tR\vlastFailure\x12,\n" +
+	"\x12last_failure_event\x18, \x01(\tR\x10lastFailureEvent\x12/\n" +
+	"\x14last_failure_unix_ms\x18- \x01(\x03R\x11lastFailureUnixMs\"\xd7\x01\n" +
 	"\x04Only\x12\x1c\n" +
 	"\tlisteners\x18\x01 \x03(\tR\tlisteners\x12+\n" +
 	"\x11recipient_domains\x18\x02 \x03(\tR\x10recipientDomains\x12%\n" +
