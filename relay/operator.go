@@ -5,10 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"time"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"slices"
 
 	"example.org/relay/proto/control/v1"
 	"example.org/relay/relay/agents"
@@ -94,9 +91,13 @@ func (c agentCommands) InstallAgent(ctx context.Context, q *controlv1.InstallAge
 	if err != nil {
 		return nil, err
 	}
+	bounds, err := c.bounds(q.Options)
+	if err != nil {
+		return nil, err
+	}
 	return change(c.host.Install(ctx, agents.InstallRequest{
 		Name: q.Name, Service: q.Service, Path: q.Path, Factory: q.Factory,
-		Settings: settings, SettingsPath: q.SettingsPath, WhatIf: q.WhatIf,
+		Settings: settings, SettingsPath: q.SettingsPath, WhatIf: q.WhatIf, Bounds: bounds,
 	}))
 }
 
@@ -113,18 +114,22 @@ func (c agentCommands) DisableAgent(ctx context.Context, q *controlv1.AgentReque
 }
 
 func (c agentCommands) SetAgent(ctx context.Context, q *controlv1.SetAgentRequest) (*controlv1.AgentChange, error) {
+	bounds, err := c.bounds(q.Options)
+	if err != nil {
+		return nil, err
+	}
 	s := agents.SetRequest{
 		Target:    agents.Target{Name: q.Name, Service: q.Service, WhatIf: q.WhatIf},
-		OnFailure: q.OnFailure, SettingsPath: q.SettingsPath, Path: q.Path,
+		OnFailure: q.OnFailure, SettingsPath: q.SettingsPath, Path: q.Path, Bounds: bounds,
 	}
 	if q.Priority != nil {
 		n := int(min(*q.Priority, 1<<20))
 		s.Priority = &n
 	}
 	if q.Timeout != nil {
-		d, err := time.ParseDuration(*q.Timeout)
+		d, err := duration("timeout", *q.Timeout)
 		if err != nil {
-			return nil, fmt.Errorf("timeout %q: must be a duration with a unit, as 5s or 500ms", *q.Timeout)
+			return nil, err
 		}
 		s.Timeout = &d
 	}
@@ -151,7 +156,7 @@ func (c agentCommands) GetAgents(_ context.Context, q *controlv1.GetAgentsReques
 }
 
 func (c agentCommands) GetPipeline(_ context.Context, q *controlv1.GetPipelineRequest) (*controlv1.GetPipelineResponse, error) {
-	services := c.cfg.Services()
+	services := []event.Role{event.FrontEnd} // the one that this version runs
 	if q.Service != "" {
 		role, err := event.ParseRole(q.Service)
 		if err != nil {
@@ -159,6 +164,9 @@ func (c agentCommands) GetPipeline(_ context.Context, q *controlv1.GetPipelineRe
 		}
 		if err := c.host.CheckService(role); err != nil {
 			return nil, err
+		}
+		if !slices.Contains(services, role) {
+			return nil, fmt.Errorf("transport service %s is configured, but does not run in this version", role)
 		}
 		services = []event.Role{role}
 	}
@@ -169,12 +177,17 @@ func (c agentCommands) GetPipeline(_ context.Context, q *controlv1.GetPipelineRe
 			stage := &controlv1.Stage{Service: string(role), Event: k.String()}
 			for _, a := range enabled {
 				for _, s := range a.Subscriptions() {
-					switch {
-					case s.Kind == k && s.Notify:
-						stage.Agents = append(stage.Agents, a.Name()+" (watches)")
-					case s.Kind == k:
-						stage.Agents = append(stage.Agents, a.Name())
+					if s.Kind != k {
+						continue
 					}
+					name := a.Name()
+					if s.Notify {
+						name += " (watches)"
+					}
+					if !a.Bypassed().IsZero() {
+						name += " (bypassed)"
+					}
+					stage.Agents = append(stage.Agents, name)
 				}
 			}
 			out.Stages = append(out.Stages, stage)
@@ -183,8 +196,12 @@ func (c agentCommands) GetPipeline(_ context.Context, q *controlv1.GetPipelineRe
 	return out, nil
 }
 
-func (c agentCommands) BypassAgent(context.Context, *controlv1.BypassAgentRequest) (*controlv1.AgentChange, error) {
-	return nil, status.Error(codes.Unimplemented, "bypass-agent is not there yet")
+func (c agentCommands) BypassAgent(ctx context.Context, q *controlv1.BypassAgentRequest) (*controlv1.AgentChange, error) {
+	d, err := duration("bypass for", q.For)
+	if err != nil {
+		return nil, err
+	}
+	return change(c.host.Bypass(ctx, agents.Target{Name: q.Name, Service: q.Service, WhatIf: q.WhatIf}, d))
 }
 
 // settingsJSON is a file of settings as the agent gets it; "" where there is nothing in it.
@@ -208,26 +225,4 @@ func change(i agents.Info, notes []string, err error) (*controlv1.AgentChange, e
 		return nil, err
 	}
 	return &controlv1.AgentChange{Agent: agentOf(i), Notes: notes}, nil
-}
-
-func agentOf(i agents.Info) *controlv1.Agent {
-	a := &controlv1.Agent{
-		Name: i.Name, Service: string(i.Service), Priority: uint32(i.Priority), Enabled: i.Enabled, Path: i.Path, Sha256: i.SHA256,
-		Factory: i.Factory, Version: i.Version, Description: i.Description, Permissions: i.Permissions.List(),
-		Timeout: i.Timeout.String(), OnFailure: i.OnFailure, SettingsPath: i.SettingsPath, State: i.State, Problem: i.Problem,
-		Pid: int64(i.PID), Generation: i.Generation, Calls: i.Calls, Failures: i.Failures, Crashes: i.Crashes, Isolation: i.Isolation,
-	}
-	for _, k := range i.Events {
-		a.Events = append(a.Events, k.String())
-	}
-	for _, k := range i.Notifies {
-		a.Notifies = append(a.Notifies, k.String())
-	}
-	if i.ChangesRecipientsAt != 0 {
-		a.ChangesRecipientsAt = i.ChangesRecipientsAt.String()
-	}
-	if !i.Started.IsZero() {
-		a.StartedUnixMs = i.Started.UnixMilli()
-	}
-	return a
 }

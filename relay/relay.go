@@ -203,7 +203,7 @@ func (r *Relay) rebuild(role event.Role) {
 	r.building.Lock()
 	defer r.building.Unlock()
 	if role == r.pipeline.Role {
-		r.pipeline.Set(bindings(r.agents.Enabled(role)))
+		r.pipeline.Set(bindings(r.agents.InForce(role)))
 	}
 }
 

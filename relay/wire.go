@@ -94,7 +94,7 @@ type agent struct{ *agents.Agent }
 
 func (a agent) Open(sessionID string) pipeline.Conversation { return a.Agent.Open(sessionID) }
 
-// bindings are the enabled agents of a role in their order.
+// bindings are the agents in force of a role in their order.
 func bindings(enabled []*agents.Agent) []pipeline.Binding {
 	all := make([]pipeline.Binding, len(enabled))
 	for i, a := range enabled {

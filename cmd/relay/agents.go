@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -25,16 +24,24 @@ func whatIfFlag(c *cobra.Command, to *bool) {
 }
 
 func (a *app) installAgent() *cobra.Command {
-	var r controlv1.InstallAgentRequest
+	var (
+		r       controlv1.InstallAgentRequest
+		options agentOptions
+	)
 	c := &cobra.Command{
 		Use:   "install-agent NAME --path FILE [--transport-service SERVICE]",
 		Short: "Install an agent, disabled and last in order",
 		Long: `Install an agent for a transport service. The relay asks the program which
-events it binds and refuses those that the service does not have. The agent is
+events it binds and refuses those that the service does not have; it says what
+the agent asks to be allowed to do, and grants it, or of it what --grant and
+--deny say. What an agent does without a grant is refused. The agent is
 installed disabled and last in order; enable-agent puts it to work. Its program
 stays where it is, and is pinned by its SHA-256.`,
 		Example: `  relay install-agent catchall --path bin/plugins/catchall --transport-service FrontEnd
-  relay install-agent tagger --path /opt/tagger --settings tagger.toml`,
+  relay install-agent tagger --path /opt/tagger --settings tagger.toml --what-if
+  relay install-agent tagger --path /opt/tagger --grant read-headers,change-headers
+  relay install-agent scan --path /opt/scan --only-direction inbound --only-max-size 10MB \
+      --max-memory 200MB --user scan --read-only`,
 		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			r.Name = args[0]
@@ -45,6 +52,9 @@ stays where it is, and is pinned by its SHA-256.`,
 				if r.SettingsPath, r.SettingsToml, err = settings(r.SettingsPath); err != nil {
 					return err
 				}
+			}
+			if r.Options, err = options.request(cmd.Flags().Changed); err != nil {
+				return err
 			}
 			return a.change(cmd.Context(), "install", r.WhatIf, func(ctx context.Context, o operator) (*controlv1.AgentChange, error) {
 				return o.InstallAgent(ctx, &r)
@@ -57,6 +67,7 @@ stays where it is, and is pinned by its SHA-256.`,
 	f.StringVar(&r.Factory, "factory", "", "which of the program's agents, where it has several: its `NAME`")
 	f.StringVar(&r.SettingsPath, "settings", "", "the agent's settings, a TOML `FILE`")
 	whatIfFlag(c, &r.WhatIf)
+	options.flags(c, "grant only these of the permissions it asks for, a `LIST` such as read-headers,reject")
 	return c
 }
 
@@ -129,37 +140,38 @@ installed and keeps its place in the order.`,
 func (a *app) setAgent() *cobra.Command {
 	var (
 		r         controlv1.SetAgentRequest
-		priority  uint32
-		timeout   time.Duration
+		priority  place
+		timeout   length
 		onFailure string
 		file      string
 		path      string
+		options   agentOptions
 	)
 	c := &cobra.Command{
-		Use:   "set-agent NAME [--priority N] [--timeout D] [--on-failure P] [--settings FILE] [--path FILE]",
-		Short: "Change an agent's place, limits, settings or program",
+		Use:   "set-agent NAME [--priority N] [--timeout D] [--on-failure P] [--settings FILE] [--path FILE] [FLAGS]",
+		Short: "Change an agent's place, permissions, limits, settings or program",
 		Long: `Change an agent: its place in the order, its time, what its failure means, its
-settings, its program. Several at once are changed together or not at all.
+settings, its program, what it may do, what it is asked about, what it may use.
+Several at once are changed together or not at all.
 
 A new program, or the same --path with a new file, is started beside the old one
-and takes over when it is ready; no mail waits for it.`,
+and takes over when it is ready; no mail waits for it. So it is with new limits.
+A new program that asks for more than the old one is not granted it by that.`,
 		Example: `  relay set-agent catchall --priority 1
   relay set-agent catchall --timeout 5s --on-failure continue
-  relay set-agent catchall --path bin/plugins/catchall`,
+  relay set-agent catchall --path bin/plugins/catchall
+  relay set-agent catchall --deny change-headers
+  relay set-agent catchall --only-recipient-domain example.org,*.example.org
+  relay set-agent catchall --max-memory 200MB --max-processes default`,
 		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			r.Name = args[0]
 			given := cmd.Flags().Changed
 			if given("priority") {
-				if priority == 0 {
-					return wrongUse("--priority 0: the first place is 1")
-				}
-				r.Priority = &priority
+				n := uint32(priority)
+				r.Priority = &n
 			}
 			if given("timeout") {
-				if timeout < 0 {
-					return wrongUse("--timeout %s: must not be negative; 0s is the default of [agents]", timeout)
-				}
 				s := timeout.String()
 				r.Timeout = &s
 			}
@@ -180,8 +192,11 @@ and takes over when it is ready; no mail waits for it.`,
 				}
 				r.Path = &path
 			}
-			if r.Priority == nil && r.Timeout == nil && r.OnFailure == nil && r.SettingsPath == nil && r.Path == nil {
-				return wrongUse("nothing to change: give at least one of --priority, --timeout, --on-failure, --settings, --path")
+			if r.Options, err = options.request(given); err != nil {
+				return err
+			}
+			if r.Priority == nil && r.Timeout == nil && r.OnFailure == nil && r.SettingsPath == nil && r.Path == nil && r.Options == nil {
+				return wrongUse("nothing to change: give at least one of --priority, --timeout, --on-failure, --settings, --path or those that --help has beside")
 			}
 			return a.change(cmd.Context(), "set", r.WhatIf, func(ctx context.Context, o operator) (*controlv1.AgentChange, error) {
 				return o.SetAgent(ctx, &r)
@@ -189,13 +204,14 @@ and takes over when it is ready; no mail waits for it.`,
 		},
 	}
 	f := c.Flags()
-	f.Uint32Var(&priority, "priority", 0, "its place in the order of its service; 1 runs first")
-	f.DurationVar(&timeout, "timeout", 0, "its time for one event, such as 5s; 0s: the default of [agents]")
+	f.Var(&priority, "priority", "its place in the order of its service; 1 runs first")
+	f.Var(&timeout, "timeout", "its time for one event, such as 5s; 0s: the default of [agents]")
 	f.StringVar(&onFailure, "on-failure", "", "what its failure means for the mail: tempfail, continue or default, that of [agents]")
 	f.StringVar(&file, "settings", "", `its settings, a TOML FILE; "" takes them away`)
 	f.StringVar(&path, "path", "", "its program, a `FILE`")
 	serviceFlag(c, &r.Service)
 	whatIfFlag(c, &r.WhatIf)
+	options.flags(c, "grant these of the permissions it asks for too, a `LIST`, or all")
 	return c
 }
 

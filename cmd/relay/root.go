@@ -46,9 +46,10 @@ Exit code: 0 done and in effect, 1 failed, 2 wrong use.`,
 		&cobra.Group{ID: "tools", Title: "Tools:"},
 	)
 	a.add(root, "relay", a.serve(), a.reload(), a.checkConfig())
-	a.add(root, "agents", a.installAgent(), a.enableAgent(), a.disableAgent(), a.setAgent(), a.uninstallAgent(),
+	a.add(root, "agents", a.installAgent(), a.enableAgent(), a.disableAgent(), a.bypassAgent(), a.setAgent(), a.uninstallAgent(),
 		a.getAgent(), a.getPipeline(), a.explain())
 	a.add(root, "tools", a.hashPassword(), a.sink(), a.version())
+	useGroups(root)
 	root.DisableFlagsInUseLine = true
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -62,6 +62,8 @@ func (a *app) showChange(verb string, whatIf bool, c *controlv1.AgentChange) err
 		a.say("%s %s installed, %s", agent.GetName(), is, standing(agent, whatIf))
 	case "set":
 		a.say("%s %s %s; timeout %s, on failure %s", agent.GetName(), is, standing(agent, whatIf), agent.GetTimeout(), agent.GetOnFailure())
+	case "bypass":
+		a.say("%s %s %s", agent.GetName(), is, bypassed(agent))
 	default:
 		a.say("%s %s %s", agent.GetName(), is, standing(agent, whatIf))
 	}
@@ -73,15 +75,39 @@ func (a *app) showChange(verb string, whatIf bool, c *controlv1.AgentChange) err
 
 // standing is where an agent stands: "enabled in FrontEnd, priority 1, running (pid 123)".
 func standing(agent *controlv1.Agent, whatIf bool) string {
+	s := rank(agent)
+	if !agent.GetEnabled() || whatIf {
+		return s
+	}
+	if s += ", " + state(agent); agent.GetState() == "running" || agent.GetProblem() == "" {
+		return s
+	}
+	return s + ": " + problem(agent)
+}
+
+// rank is standing without its process.
+func rank(agent *controlv1.Agent) string {
 	s := "disabled"
 	if agent.GetEnabled() {
 		s = "enabled"
 	}
-	s += fmt.Sprintf(" in %s, priority %d", agent.GetService(), agent.GetPriority())
-	if agent.GetEnabled() && !whatIf {
-		s += ", " + state(agent)
+	return fmt.Sprintf("%s in %s, priority %d", s, agent.GetService(), agent.GetPriority())
+}
+
+// bypassed is until when mail goes on without the agent.
+func bypassed(agent *controlv1.Agent) string {
+	if until := moment(agent.GetBypassUntilUnixMs()); until != "" {
+		return "bypassed until " + until
 	}
-	return s
+	return "not bypassed"
+}
+
+// moment is a time as operators read it; "" is none.
+func moment(ms int64) string {
+	if ms == 0 {
+		return ""
+	}
+	return time.UnixMilli(ms).Format(time.RFC3339)
 }
 
 // state is the state of the agent's process: "running (pid 123)".
@@ -89,9 +115,6 @@ func state(agent *controlv1.Agent) string {
 	s := agent.GetState()
 	if agent.GetPid() > 0 {
 		s += fmt.Sprintf(" (pid %d)", agent.GetPid())
-	}
-	if p := agent.GetProblem(); p != "" && s != "running" {
-		s += ": " + p
 	}
 	return s
 }
@@ -123,8 +146,12 @@ func (a *app) showAgents(whole bool, service string, agents []*controlv1.Agent) 
 		if g.GetEnabled() {
 			enabled = "yes"
 		}
+		state := g.GetState()
+		if g.GetBypassUntilUnixMs() != 0 {
+			state += ", bypassed"
+		}
 		rows = append(rows, []string{
-			g.GetService(), fmt.Sprint(g.GetPriority()), g.GetName(), enabled, g.GetState(),
+			g.GetService(), fmt.Sprint(g.GetPriority()), g.GetName(), enabled, state,
 			fmt.Sprint(g.GetCalls()), fmt.Sprint(g.GetFailures()), strings.Join(g.GetEvents(), " "),
 		})
 	}
@@ -132,49 +159,8 @@ func (a *app) showAgents(whole bool, service string, agents []*controlv1.Agent) 
 		return err
 	}
 	for _, g := range agents {
-		if g.GetProblem() != "" {
-			a.say("%s: %s", g.GetName(), strings.TrimPrefix(g.GetProblem(), "agent "+g.GetName()+": "))
-		}
-	}
-	return nil
-}
-
-// showWhole prints all that is known of each agent; what does not apply is left out.
-func (a *app) showWhole(agents []*controlv1.Agent) error {
-	for i, g := range agents {
-		if i > 0 {
-			a.say("")
-		}
-		started := ""
-		if ms := g.GetStartedUnixMs(); ms > 0 {
-			started = time.UnixMilli(ms).Format(time.RFC3339)
-		}
-		var rows [][]string
-		for _, r := range [][]string{
-			{"name", strings.TrimSpace(g.GetName() + " " + g.GetVersion())},
-			{"description", g.GetDescription()},
-			{"standing", standing(g, false)},
-			{"problem", g.GetProblem()},
-			{"running since", started},
-			{"program", g.GetPath()},
-			{"sha256", g.GetSha256()},
-			{"factory", g.GetFactory()},
-			{"settings", g.GetSettingsPath()},
-			{"events", strings.Join(g.GetEvents(), " ")},
-			{"only watches", strings.Join(g.GetNotifies(), " ")},
-			{"changes recipients at", g.GetChangesRecipientsAt()},
-			{"may", strings.Join(g.GetPermissions(), " ")},
-			{"timeout", g.GetTimeout()},
-			{"on failure", g.GetOnFailure()},
-			{"calls", fmt.Sprintf("%d, %d failed, %d crashes", g.GetCalls(), g.GetFailures(), g.GetCrashes())},
-			{"isolation", g.GetIsolation()},
-		} {
-			if r[1] != "" {
-				rows = append(rows, r)
-			}
-		}
-		if err := a.table(rows); err != nil {
-			return err
+		if p := problem(g); p != "" {
+			a.say("%s: %s", g.GetName(), p)
 		}
 	}
 	return nil

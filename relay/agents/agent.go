@@ -17,6 +17,8 @@ type Agent struct {
 	sup   atomic.Pointer[supervisor] // never nil; one that is over while the agent is disabled
 	stats stats
 	gen   atomic.Uint64
+
+	unbypass *time.Timer // ends the bypass, nil: there is none; guarded by host.change
 }
 
 func newAgent(h *Host, e Entry) *Agent {
@@ -59,8 +61,8 @@ func (a *Agent) Only() event.Filter { return a.entry.Load().Only }
 func (a *Agent) Granted() event.Permissions { return a.entry.Load().Granted }
 
 // ChangesRecipientsAt returns the latest event at which it edits recipients; 0 if it has
-// declared none.
-func (a *Agent) ChangesRecipientsAt() event.Kind { return a.entry.Load().Described.ChangesRecipientsAt }
+// declared none, or may not.
+func (a *Agent) ChangesRecipientsAt() event.Kind { return lateRecipients(a.entry.Load()) }
 
 // Timeout returns its time for one event.
 func (a *Agent) Timeout() time.Duration {
@@ -86,10 +88,11 @@ func (a *Agent) Open(sessionID string) *Conversation {
 }
 
 // Fault counts and logs a fault that only the pipeline could find: an edit that cannot be
-// made, a verdict that the event does not have. It weighs as one of the protocol.
+// made or is not granted, a verdict that the event does not have. It weighs as one of the protocol.
 func (a *Agent) Fault(session string, at event.Kind, err error) {
 	a.log.Warn("agent broke the contract", "session", session, "event", at.String(), "error", err)
-	a.sup.Load().failure(protocolFault{err})
+	a.stats.refused.Add(1)
+	a.sup.Load().failure(at, protocolFault{err})
 }
 
 // protocolFault makes any error one of the protocol.

@@ -144,16 +144,21 @@ func (h *Host) Disable(ctx context.Context, t Target, now bool) (Info, []string,
 		}
 		return a.info(e, priority(entries, e)), []string{fmt.Sprintf("Agent %s is disabled already.", e.Name)}, nil
 	}
-	e.Enabled = false
+	var notes []string
+	if until := e.bypass(time.Now()); !until.IsZero() {
+		notes = append(notes, fmt.Sprintf("The bypass of agent %s ends with that.", e.Name))
+	}
+	e.Enabled, e.BypassUntil = false, time.Time{}
 	if t.WhatIf {
-		return a.info(e, priority(entries, e)), nil, nil
+		return a.info(e, priority(entries, e)), notes, nil
 	}
 	if err := h.registry.replace(entries); err != nil {
 		return Info{}, nil, err
 	}
+	a.disarm()
 	h.sync()
 	h.onChange(e.Service)
-	notes := h.release(a, now, true)
+	notes = append(notes, h.release(a, now, true)...)
 	a.log.Info("agent disabled", "now", now)
 	return a.info(e, priority(entries, e)), notes, nil
 }
@@ -204,9 +209,16 @@ func (h *Host) Uninstall(ctx context.Context, t Target) (Info, []string, error) 
 	if err := h.registry.replace(slices.Delete(entries, at, at+1)); err != nil {
 		return Info{}, nil, err
 	}
+	a.disarm()
 	h.sync()
 	h.onChange(e.Service)
-	notes := h.release(a, false, false)
+	var notes []string
+	if v := a.sup.Load(); v.open.Load() > 0 {
+		notes = h.release(a, false, false)
+	} else {
+		v.halt(politeTime)
+		h.shop.removeEmpty(&e)
+	}
 	if files, err := os.ReadDir(h.shop.home(&e)); err == nil && len(files) > 0 {
 		notes = append(notes, fmt.Sprintf("The files that agent %s kept stay in %s.", e.Name, h.shop.home(&e)))
 	}

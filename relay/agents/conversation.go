@@ -67,7 +67,7 @@ func (c *Conversation) Decide(ctx context.Context, events []event.Event, state *
 // failed counts the failure and puts agent and event into its text.
 func (c *Conversation) failed(e *event.Event, err error) error {
 	if !errors.Is(err, event.ErrDetached) {
-		c.sup.failure(err)
+		c.sup.failure(e.Kind, err)
 	}
 	return fmt.Errorf("agent %s at %s: %w", c.agent.Name(), e.Kind, err)
 }

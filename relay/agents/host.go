@@ -23,7 +23,7 @@ type Options struct {
 	Log     *slog.Logger
 	Version string // of the relay
 	// OnChange is called, if set, when the agents of a service, their order or what governs
-	// their use have changed: the pipeline is to be built again of Enabled. It is called from
+	// their use have changed: the pipeline is to be built again of InForce. It is called from
 	// any goroutine and must not call back into an operation that changes agents.
 	OnChange func(event.Role)
 	// Offline: no relay runs. Agents are started only to try them.
@@ -121,6 +121,7 @@ func (h *Host) Start() {
 		a.sup.Store(v)
 		go v.run()
 	}
+	h.resumeBypasses()
 }
 
 // Enabled returns the enabled agents of a service, the first to run first.
@@ -224,6 +225,7 @@ func (h *Host) Close() error {
 	h.closed = true
 	var all sync.WaitGroup
 	for _, a := range h.list() {
+		a.disarm()
 		all.Go(func() {
 			v := a.sup.Load()
 			v.down.Store(true)

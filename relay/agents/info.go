@@ -34,7 +34,10 @@ type Info struct {
 	Sandbox             []string  // what keeps the process from what is not its own, a sentence each
 	Refused             uint64    // edits, verdicts and submissions that were not granted or not possible
 	Timeouts            uint64    // failures because it took too long
+	Overloaded          uint64    // failures because it took no more sessions in time
 	Poison              uint64    // messages that kill it
+	RetryAt             time.Time // when it is started again, with backing-off and failed
+	LastFailure         *Failure  // nil: there was none since the relay started
 	State               string    // running, starting, backing-off, stopped, failed
 	Problem             string    // why it is not running, or what went wrong last
 	PID                 int       // 0: not running
@@ -79,6 +82,9 @@ func (a *Agent) info(e *Entry, priority int) Info {
 		ChangesRecipientsAt: e.Described.ChangesRecipientsAt, Permissions: e.Granted,
 		Timeout: e.Timeout, OnFailure: e.OnFailure, SettingsPath: e.SettingsPath,
 		Calls: a.stats.calls.Load(), Failures: a.stats.failures.Load(), Crashes: a.stats.crashes.Load(),
+		Refused: a.stats.refused.Load(), Timeouts: a.stats.timeouts.Load(), Overloaded: a.stats.overload.Load(),
+		Poison: a.stats.poison.Load(), LastFailure: a.stats.last.Load(),
+		Asks: e.Described.Asks, Only: e.Only, BypassUntil: e.bypass(time.Now()), Confine: e.Confine.over(d.Confine),
 		Generation: a.gen.Load(),
 	}
 	if i.Timeout == 0 {
@@ -99,7 +105,7 @@ func (a *Agent) info(e *Entry, priority int) Info {
 		}
 	}
 	state, problem, inst := a.sup.Load().snapshot()
-	i.State, i.Problem = state, problem
+	i.State, i.Problem, i.RetryAt = state, problem, a.sup.Load().nextStart()
 	if inst != nil {
 		i.PID, i.Started, i.Generation = inst.pid, inst.started, inst.generation
 		if v := inst.terms.Load().version; v != "" {

@@ -94,9 +94,20 @@ func (h *Host) candidate(q InstallRequest) (Entry, error) {
 // madeDirs are directories that were not there, the inner first.
 type madeDirs []string
 
+// homes are the agent's home and what it is in, below the state directory.
+func (w *workshop) homes(e *Entry) (dirs madeDirs) {
+	for dir := w.home(e); dir != w.stateDir; dir = filepath.Dir(dir) {
+		dirs = append(dirs, dir)
+	}
+	return dirs
+}
+
+// removeEmpty removes the home of an agent that is gone, unless it kept files there.
+func (w *workshop) removeEmpty(e *Entry) { w.homes(e).remove() }
+
 // missing returns what of the agent's home, below the state directory, is not there yet.
 func (w *workshop) missing(e *Entry) (dirs madeDirs) {
-	for dir := w.home(e); dir != w.stateDir; dir = filepath.Dir(dir) {
+	for _, dir := range w.homes(e) {
 		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 			dirs = append(dirs, dir)
 		}

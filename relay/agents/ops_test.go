@@ -43,12 +43,13 @@ func TestInstallIsDisabledAndLast(t *testing.T) {
 		Name: "two", Service: event.FrontEnd, Priority: 2, Factory: "test", Version: "1.0", Description: "behaves as told",
 		Events:   []event.Kind{event.MailCommand, event.RcptCommand, event.EndOfHeaders, event.Disconnect},
 		Notifies: []event.Kind{event.Disconnect}, Permissions: event.Permissions(0).With(event.ReadHeaders).With(event.MayReject),
+		Asks:    event.Permissions(0).With(event.ReadHeaders).With(event.MayReject),
 		Timeout: DefaultTimeout, OnFailure: "tempfail", SettingsPath: "/etc/x.toml", State: stateStopped, Isolation: Isolation,
 	}
 	if d := cmp.Diff(want, info); d != "" {
 		t.Error(d)
 	}
-	if len(notes) != 1 || !strings.Contains(notes[0], "read-headers, reject") {
+	if len(notes) != 2 || !strings.Contains(notes[1], "is granted what it asks for: read-headers (see the header section), reject (") {
 		t.Errorf("notes %q", notes)
 	}
 	if e := r.registry.Entries()[1]; e.Settings != `{"a":1,"b":{"c":["x"]}}` || e.Enabled {

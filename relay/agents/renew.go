@@ -46,8 +46,8 @@ func (v *supervisor) renew(inst *instance, why string) {
 }
 
 // failure counts a failed event. Two faults of protocol in a minute restart the agent.
-func (v *supervisor) failure(err error) {
-	v.stats.failures.Add(1)
+func (v *supervisor) failure(at event.Kind, err error) {
+	v.stats.failed(at, err)
 	if !errors.Is(err, event.ErrProtocol) {
 		return
 	}

@@ -61,12 +61,6 @@ type supervisor struct {
 	trial trial
 }
 
-// stats are an agent's counters, over all its supervisors.
-type stats struct {
-	calls, failures, crashes atomic.Uint64
-	limit                    atomic.Pointer[string] // the last one that ended a process; nil: none has
-}
-
 func newSupervisor(s *spec, log *slog.Logger, st *stats, gen *atomic.Uint64) *supervisor {
 	v := &supervisor{
 		log: log, stats: st, gen: gen, onRebind: func() {}, spec: s, state: stateStarting,
@@ -444,4 +438,14 @@ func (v *supervisor) snapshot() (state, problem string, inst *instance) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.state, v.problem, v.cur.Load()
+}
+
+// nextStart is when a process is started again where that is waited for; else zero.
+func (v *supervisor) nextStart() time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.state == stateBackingOff || v.state == stateFailed {
+		return v.retryAt
+	}
+	return time.Time{}
 }

@@ -118,6 +118,9 @@ func (s *testService) subs() []*agentv1.Subscription {
 		decide(agentv1.EventType_EVENT_TYPE_END_OF_HEADERS, agentv1.Subscription_CONTENT_HEADERS),
 		{Event: agentv1.EventType_EVENT_TYPE_DISCONNECT, Mode: agentv1.Subscription_MODE_NOTIFY},
 	}
+	if s.how == "wants-more" {
+		subs = append(subs, decide(agentv1.EventType_EVENT_TYPE_EHLO_COMMAND, agentv1.Subscription_CONTENT_NONE))
+	}
 	if s.how == "endofdata" {
 		subs = append(subs, decide(agentv1.EventType_EVENT_TYPE_END_OF_DATA, agentv1.Subscription_CONTENT_NONE))
 	}
@@ -128,6 +131,10 @@ func (s *testService) Describe(context.Context, *agentv1.DescribeRequest) (*agen
 	f := &agentv1.Factory{
 		Name: "test", Description: "behaves as told", Subscriptions: s.subs(),
 		Permissions: []agentv1.Permission{agentv1.Permission_PERMISSION_READ_HEADERS, agentv1.Permission_PERMISSION_REJECT},
+	}
+	if s.how == "wants-more" {
+		f.Permissions = append(f.Permissions, agentv1.Permission_PERMISSION_CHANGE_RECIPIENTS, agentv1.Permission_PERMISSION_SUBMIT)
+		f.ChangesRecipientsAt = agentv1.EventType_EVENT_TYPE_END_OF_HEADERS
 	}
 	r := &agentv1.DescribeResponse{AgentVersion: "1.0", Factories: []*agentv1.Factory{f}}
 	if s.how == "two" {

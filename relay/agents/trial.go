@@ -60,6 +60,7 @@ func (c *Conversation) retry(ctx context.Context, died *instance, events []event
 		v.trial.bury(inst)
 		go v.logExit(inst)
 		v.pardon(died)
+		v.stats.poison.Add(1)
 		c.markPoison(state)
 		c.pending = nil
 		last := &events[len(events)-1]
