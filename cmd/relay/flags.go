@@ -86,8 +86,11 @@ func (*length) Type() string { return "duration" }
 
 func (l *length) Set(text string) error {
 	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
+	if err != nil {
 		return errors.New("must be a time with a unit, such as 5s or 15m")
+	}
+	if d < 0 {
+		return errors.New("must not be negative")
 	}
 	*l = length(d)
 	return nil

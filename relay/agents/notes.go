@@ -72,7 +72,7 @@ func lateRecipients(e *Entry) event.Kind {
 // meanings are the permissions with what each of them is.
 func meanings(p event.Permissions) string {
 	var all []string
-	for one := event.ReadHeaders; one <= event.MayNetwork; one++ {
+	for one := event.ReadHeaders; one < event.NumPermissions; one++ {
 		if p.Has(one) {
 			all = append(all, fmt.Sprintf("%s (%s)", one, one.Meaning()))
 		}

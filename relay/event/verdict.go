@@ -158,7 +158,7 @@ func (p Permission) String() string {
 var permissionMeanings = [...]string{"", "see the header section", "see the content", "change header fields",
 	"change the content", "change the sender", "add, replace and drop recipients", "refuse mail and end sessions",
 	"drop mail that the client is told was taken", "send mail of its own", "address mail to domains that are not accepted",
-	"use the network"}
+	"use the network", "choose the way of a message", "deliver messages itself"}
 
 // Meaning says in plain words what the agent may do.
 func (p Permission) Meaning() string {
@@ -172,7 +172,7 @@ func (p Permission) Meaning() string {
 type Permissions uint32
 
 // AllPermissions is the set of all there are.
-const AllPermissions Permissions = 1<<(MayNetwork+1) - 1<<ReadHeaders
+const AllPermissions Permissions = 1<<NumPermissions - 1<<ReadHeaders
 
 // ParsePermissions reads the words that operators grant by.
 func ParsePermissions(words []string) (Permissions, error) {
