@@ -102,6 +102,15 @@ func (b *Bounds) permitNew(e *Entry) error {
 	return b.permit(e, 0)
 }
 
+// changesNetwork reports whether the agent gets the network or loses it, which is a matter of how
+// its process was started.
+func (b *Bounds) changesNetwork(old *Entry) bool {
+	had := old.Granted.Has(event.MayNetwork)
+	gets := !had && b.Grant != nil && b.Grant.Has(event.MayNetwork) && old.Described.Asks.Has(event.MayNetwork)
+	loses := had && b.Deny != nil && b.Deny.Has(event.MayNetwork)
+	return gets || loses
+}
+
 func orNothing(p event.Permissions) string {
 	if p == 0 {
 		return "nothing"

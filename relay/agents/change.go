@@ -372,7 +372,7 @@ func (q *SetRequest) how(old, now *Entry) effect {
 	switch {
 	case q.Path != nil:
 		return newProgram
-	case !reflect.DeepEqual(old.Confine, now.Confine):
+	case !reflect.DeepEqual(old.Confine, now.Confine), q.changesNetwork(old):
 		return newProcess
 	case q.Settings != nil, q.Grant != nil, q.Deny != nil:
 		return toldAnew
