@@ -226,7 +226,7 @@ func TestUserOfAnAgentChanges(t *testing.T) {
 		s := r.spec(*a.entry.Load())
 		s.confine.User = &step.user
 		before := ownerOf(t, kept)
-		if err := r.shop.probe(t.Context(), s, r.Host.log); err != nil {
+		if err := r.shop.probe(t.Context(), s, r.Host.log, asGranted); err != nil {
 			t.Fatal(err)
 		}
 		if now := ownerOf(t, kept); now != before {
