@@ -89,6 +89,22 @@ var attempts = map[string]func(arg string) any{
 	},
 }
 
+// open is a copy of a program that every user can reach.
+func open(t *testing.T, program string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "program")
+	if err := os.WriteFile(path, must(os.ReadFile(program)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -135,6 +151,9 @@ func confined(t *testing.T, m *Machine, p Policy, tries ...string) (got map[stri
 	f := must(os.Create(out))
 	defer f.Close()
 	self := must(os.Executable())
+	if p.User != nil {
+		self = open(t, self)
+	}
 	cmd := &exec.Cmd{Path: self, Args: append([]string{self, "confined"}, tries...), Dir: "/", Stdout: f, Stderr: f}
 	c, err := plan.Start(cmd)
 	if err != nil {
