@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -212,6 +214,97 @@ func TestInstallRefusesEventsOfTheQueueForTheFrontEnd(t *testing.T) {
 		want := fmt.Sprintf("agent %s binds %s, which transport service FrontEnd does not have; it can be installed for Hub or Edge", name, k)
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", k, err, want)
+		}
+	}
+}
+
+// protocolPage is the page that the agent by hand follows.
+func protocolPage(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/agents/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// The conversation of the page is played to the agent by hand, and its answers are the page's.
+func TestDocsConversation(t *testing.T) {
+	_, text, _ := strings.Cut(protocolPage(t), "### A whole conversation")
+	_, text, _ = strings.Cut(text, "```\n")
+	text, _, _ = strings.Cut(text, "```")
+	s := &played{ctx: t.Context()}
+	var want []*agentv1.AgentFrame
+	for _, part := range strings.Split("\n"+text, "\nrelay: ")[1:] {
+		frame, answer, answered := strings.Cut(part, "\nagent: ")
+		host := &agentv1.HostFrame{}
+		if err := prototext.Unmarshal([]byte(frame), host); err != nil {
+			t.Fatalf("%q: %v", frame, err)
+		}
+		s.host = append(s.host, host)
+		if answered {
+			a := &agentv1.AgentFrame{}
+			if err := prototext.Unmarshal([]byte(answer), a); err != nil {
+				t.Fatalf("%q: %v", answer, err)
+			}
+			want = append(want, a)
+		}
+	}
+	if err := (byHand{how: "byhand"}).Session(s); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.got) != len(want) || len(want) < 4 {
+		t.Fatalf("%d answers, the page has %d", len(s.got), len(want))
+	}
+	for i := range want {
+		if !proto.Equal(s.got[i], want[i]) {
+			t.Errorf("answer %v, the page has %v", s.got[i], want[i])
+		}
+	}
+}
+
+// played is a stream that has its frames from the page.
+type played struct {
+	grpc.ServerStream
+	ctx  context.Context
+	host []*agentv1.HostFrame
+	got  []*agentv1.AgentFrame
+}
+
+func (p *played) Recv() (*agentv1.HostFrame, error) {
+	if len(p.host) == 0 {
+		return nil, io.EOF
+	}
+	f := p.host[0]
+	p.host = p.host[1:]
+	return f, nil
+}
+
+func (p *played) Send(f *agentv1.AgentFrame) error {
+	p.got = append(p.got, f)
+	return nil
+}
+
+// What the page says in numbers and names is what the code has.
+func TestDocsProtocol(t *testing.T) {
+	page := protocolPage(t)
+	facts := []string{
+		"`" + agentv1.MagicCookieKey + "`", "`" + agentv1.MagicCookieValue + "`",
+		fmt.Sprintf("`1|%d|unix|", agentv1.ProtocolVersion), fmt.Sprintf("within %d s of the start", int(handshakeTime.Seconds())),
+		fmt.Sprintf("(%d)", agentv1.MaxFrameBytes), fmt.Sprintf("inline %d octets", agentv1.InlineContentBytes),
+		fmt.Sprintf("%d edits", agentv1.MaxEdits), fmt.Sprintf("session %d octets", agentv1.MaxPropertyBytes),
+		fmt.Sprintf("lines are cut at %d octets", maxLogLine), fmt.Sprintf("of more than %d a second", logLinesPerUnit),
+		fmt.Sprintf("after %d s by SIGKILL", int(politeTime.Seconds())), fmt.Sprintf("silent for %d s", maxMissed*int(heartbeat.Seconds())),
+	}
+	for _, m := range []proto.Message{&agentv1.HostFrame{}, &agentv1.AgentFrame{}} {
+		fields := m.ProtoReflect().Descriptor().Fields()
+		for i := range fields.Len() {
+			facts = append(facts, "| `"+string(fields.Get(i).Name())+"` |")
+		}
+	}
+	for _, fact := range facts {
+		if !strings.Contains(page, fact) {
+			t.Errorf("docs/agents/protocol.md does not say %q", fact)
 		}
 	}
 }
