@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -30,13 +31,16 @@ var tagged = []struct{ to, content string }{
 
 // through sends the messages through a relay on which the agent was installed by the commands,
 // and returns what arrived: recipients and content below the trace.
-func through(t *testing.T, program string) []string {
+func through(t *testing.T, program string, flags ...string) []string {
 	t.Helper()
 	sink := (&smtptest.Sink{}).Start(t)
 	o := newOperator(t, sink.Addr())
 	o.serve()
-	o.relay("install-agent", "catchall", "--path", program, "--transport-service", "FrontEnd")
+	o.relay(append([]string{"install-agent", "catchall", "--path", program, "--transport-service", "FrontEnd"}, flags...)...)
 	o.relay("enable-agent", "catchall")
+	if len(flags) > 0 {
+		t.Logf("%s", o.relay("get-agent", "catchall"))
+	}
 	c, err := smtptest.Dial(o.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +68,14 @@ func through(t *testing.T, program string) []string {
 	return arrived
 }
 
+// modules is where a program's packages are, or its own folder.
+func modules(program string) string {
+	if dir, err := filepath.EvalSymlinks(filepath.Join(filepath.Dir(program), "node_modules")); err == nil {
+		return dir
+	}
+	return filepath.Dir(program)
+}
+
 // What an agent in another language makes of a message is to the octet what the Go agent does.
 func TestAgentsOfAllLanguagesDoTheSame(t *testing.T) {
 	var want []string
@@ -73,8 +85,14 @@ func TestAgentsOfAllLanguagesDoTheSame(t *testing.T) {
 			if want == nil {
 				want = through(t, relaytest.Build(t, "plugins/catchall"))
 			}
-			if got := through(t, path); !slices.Equal(got, want) {
-				t.Errorf("arrived:\n%s\nwant as of the Go agent:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			for name, flags := range map[string][]string{
+				"as it is": nil,
+				// Where Node's packages lie in a test the agent's own folder only points to.
+				"confined": {"--read-only", "--max-memory", "300MB", "--max-processes", "64", "--read-path", modules(path)},
+			} {
+				if got := through(t, path, flags...); !slices.Equal(got, want) {
+					t.Errorf("%s: arrived:\n%s\nwant as of the Go agent:\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+				}
 			}
 		})
 	}
