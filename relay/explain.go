@@ -32,7 +32,7 @@ func (c agentCommands) Explain(_ context.Context, q *controlv1.ExplainRequest) (
 	p := pipeline.New(event.FrontEnd, c.cfg.Domains())
 	p.Set(bindings(slices.DeleteFunc(c.host.Enabled(event.FrontEnd), func(a *agents.Agent) bool { return x.bypassed(a.Name()) })))
 	x.session = p.Open("explain", x.conn)
-	set := settings(c.cfg, nil)
+	set := settings(c.cfg, nil, nil)
 	x.settings = &set
 	x.out = &controlv1.ExplainResponse{
 		Service: string(event.FrontEnd), Listener: x.listener.Address, Ip: q.Ip, Direction: event.Inbound.String(),

@@ -43,6 +43,7 @@ type Relay struct {
 	pipeline *pipeline.Pipeline
 	building sync.Mutex // held while the pipeline is made of the agents
 	front    *frontend.FrontEnd
+	seal     *frontend.Seal
 	tls      *certificate.Store
 	clients  *smtpserver.Clients
 	users    *auth.File
@@ -90,7 +91,10 @@ func New(path string, log *slog.Logger) (*Relay, error) {
 	r.setUsers(users, cfg.Auth.Users)
 	r.pipeline = pipeline.New(event.FrontEnd, cfg.Domains())
 	r.hop = nexthop.New(hopConfig(cfg), log)
-	r.front = frontend.New(settings(cfg, r.hop), log)
+	if r.seal, err = frontend.OpenSeal(filepath.Join(cfg.StateDir, "submit.key")); err != nil {
+		return nil, err
+	}
+	r.front = frontend.New(settings(cfg, r.hop, r.seal), log)
 	if r.registry, err = agents.OpenRegistry(cfg.StateDir); err != nil {
 		return nil, err
 	}
@@ -181,9 +185,9 @@ func hopAuth(a *config.NextHopAuth) nexthop.Auth {
 	return nexthop.Auth{Mechanism: a.Mechanism, Username: a.Username, SecretFile: file}
 }
 
-func settings(cfg *config.Config, h *nexthop.Hop) frontend.Settings {
+func settings(cfg *config.Config, h *nexthop.Hop, seal *frontend.Seal) frontend.Settings {
 	return frontend.Settings{
-		Hostname: cfg.Hostname, NextHop: hop{h}, Domains: cfg.Domains(),
+		Hostname: cfg.Hostname, NextHop: hop{h}, Seal: seal, Domains: cfg.Domains(),
 		RecipientCheck:    frontend.Check(cfg.FrontEnd.RecipientCheck),
 		RecipientCacheTTL: cfg.FrontEnd.RecipientCacheTTL, RecipientCacheSize: cfg.FrontEnd.RecipientCacheSize,
 	}

@@ -81,7 +81,7 @@ func (r *Relay) Reload(ctx context.Context, q *controlv1.ReloadRequest) (*contro
 	if !reflect.DeepEqual(hopConfig(r.cfg), hopConfig(cfg)) {
 		r.hop = nexthop.New(hopConfig(cfg), r.log)
 	}
-	r.front.Set(settings(cfg, r.hop))
+	r.front.Set(settings(cfg, r.hop, r.seal))
 	r.clients.SetOutgoing(hopConfig(cfg).MaxConnections)
 	old := r.listeners
 	r.cfg, r.listeners = cfg, listeners

@@ -17,6 +17,7 @@ var capabilities = []agentv1.Capability{
 	agentv1.Capability_CAPABILITY_UPLOAD,
 	agentv1.Capability_CAPABILITY_ROUTING,
 	agentv1.Capability_CAPABILITY_DELIVERY,
+	agentv1.Capability_CAPABILITY_SUBMIT,
 }
 
 // agreed are the capabilities that both sides have. A host may name some that this package

@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -33,8 +34,13 @@ type conversation struct {
 	frame    agentv1.AgentFrame // holds verdicts
 	answered []*agentv1.Verdict // all verdict objects made so far; verdicts has the first of them
 
-	envelope, headers []byte // state that comes in chunks before its Events frame
-	broken            error  // the host broke the contract in the middle of a handler
+	envelope, headers []byte     // state that comes in chunks before its Events frame
+	asking            sync.Mutex // held while a message is submitted
+	deciding          bool       // guarded by asking: a handler runs whose verdict is awaited
+	submitted         uint32     // the last submission's id
+	limit             *deadline  // of the frame in hand; nil: none
+
+	broken error // the host broke the contract in the middle of a handler
 }
 
 var sessionEnded = &agentv1.AgentFrame{Frame: &agentv1.AgentFrame_Ended{Ended: &agentv1.SessionEnded{}}}
@@ -156,10 +162,10 @@ func (c *conversation) handle(events []*agentv1.Event, timeout uint32) error {
 		return err
 	}
 	ctx := c.stream.Context()
-	if timeout > 0 {
+	if c.limit = nil; timeout > 0 {
 		d := withDeadline(ctx, time.Duration(timeout)*time.Millisecond)
 		defer d.end()
-		ctx = d
+		ctx, c.limit = d, d
 	}
 	for _, e := range events {
 		c.take(e)
@@ -219,7 +225,9 @@ func (c *conversation) decide(ctx context.Context, e *agentv1.Event) {
 	edits := len(s.edits)
 	if h := c.handlerOf(e); h.call != nil {
 		s.watching = !h.decides
+		c.setDeciding(h.decides)
 		verdict, err := c.protect(ctx, h, e)
+		c.setDeciding(false) // waits for a goroutine of the handler's that is submitting
 		s.watching = false
 		verdict.fill(v)
 		s.delivery.fill(v)
@@ -229,6 +237,12 @@ func (c *conversation) decide(ctx context.Context, e *agentv1.Event) {
 	}
 	c.attachEdits(v, edits)
 	s.nextTurn()
+}
+
+func (c *conversation) setDeciding(now bool) {
+	c.asking.Lock()
+	c.deciding = now
+	c.asking.Unlock()
 }
 
 // attachEdits moves the edits to the verdict; those of a handler that failed are dropped.

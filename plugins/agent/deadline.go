@@ -10,25 +10,37 @@ import (
 // that waits on it: most never do, and a timer an event would cost more than the handler.
 type deadline struct {
 	context.Context // the stream's
-	at              time.Time
 
-	mu     sync.Mutex
-	timed  context.Context // made by the first Done
-	cancel context.CancelFunc
-	over   bool
+	mu      sync.Mutex
+	at      time.Time
+	timed   context.Context // made by the first Done
+	cancels []context.CancelFunc
+	over    bool
 }
 
 func withDeadline(parent context.Context, timeout time.Duration) *deadline {
 	return &deadline{Context: parent, at: time.Now().Add(timeout)}
 }
 
-func (d *deadline) Deadline() (time.Time, bool) { return d.at, true }
+func (d *deadline) Deadline() (time.Time, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.at, true
+}
+
+// extend moves the deadline. What waits on it already keeps the earlier one.
+func (d *deadline) extend(by time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at = d.at.Add(by)
+	d.timed = nil
+}
 
 func (d *deadline) Done() <-chan struct{} { return d.full().Done() }
 
 func (d *deadline) Err() error {
 	d.mu.Lock()
-	timed, over := d.timed, d.over
+	timed, over, at := d.timed, d.over, d.at
 	d.mu.Unlock()
 	switch {
 	case timed != nil:
@@ -37,7 +49,7 @@ func (d *deadline) Err() error {
 		return d.Context.Err()
 	case over:
 		return context.Canceled
-	case !time.Now().Before(d.at):
+	case !time.Now().Before(at):
 		return context.DeadlineExceeded
 	}
 	return nil
@@ -59,9 +71,10 @@ func (d *deadline) full() context.Context {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timed == nil {
-		d.timed, d.cancel = context.WithDeadline(d.Context, d.at)
+		timed, cancel := context.WithDeadline(d.Context, d.at)
+		d.timed, d.cancels = timed, append(d.cancels, cancel)
 		if d.over {
-			d.cancel()
+			cancel()
 		}
 	}
 	return d.timed
@@ -71,9 +84,9 @@ func (d *deadline) full() context.Context {
 func (d *deadline) end() {
 	d.mu.Lock()
 	d.over = true
-	cancel := d.cancel
+	cancels := d.cancels
 	d.mu.Unlock()
-	if cancel != nil {
+	for _, cancel := range cancels {
 		cancel()
 	}
 }

@@ -58,6 +58,20 @@ func TestDeadline(t *testing.T) {
 			t.Errorf("after the handler: %v", d.Err())
 		}
 
+		d = withDeadline(t.Context(), time.Second)
+		early := d.Done()
+		d.extend(time.Second)
+		start = time.Now()
+		<-early // who waited before is told as before
+		if waited := time.Since(start); waited != time.Second || d.Err() != nil {
+			t.Errorf("waited %v: %v", waited, d.Err())
+		}
+		<-d.Done()
+		if waited := time.Since(start); waited != 2*time.Second || d.Err() != context.DeadlineExceeded {
+			t.Errorf("extended, waited %v: %v", waited, d.Err())
+		}
+		d.end()
+
 		parent, cancelParent := context.WithCancel(t.Context())
 		d = withDeadline(parent, time.Second)
 		cancelParent() // the relay gave the session up

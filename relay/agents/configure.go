@@ -26,6 +26,7 @@ var capabilities = []agentv1.Capability{
 	agentv1.Capability_CAPABILITY_DEFERRED_EVENTS,
 	agentv1.Capability_CAPABILITY_RESUME,
 	agentv1.Capability_CAPABILITY_LARGE_STATE,
+	agentv1.Capability_CAPABILITY_SUBMIT,
 }
 
 // terms are what host and agent agreed on at Configure. Immutable.
@@ -37,7 +38,8 @@ type terms struct {
 	deferred    bool                 // several events may come in a frame
 	resume      bool                 // a session may be opened in its middle
 	largeState  bool
-	sessions    int // at the same time; 0: no limit
+	submit      bool // it may submit messages
+	sessions    int  // at the same time; 0: no limit
 }
 
 // FieldErrors are the problems of settings that an agent refused.
@@ -99,6 +101,7 @@ func (s *spec) terms(r *agentv1.ConfigureResponse) (*terms, error) {
 	t.deferred = slices.Contains(r.Capabilities, agentv1.Capability_CAPABILITY_DEFERRED_EVENTS)
 	t.resume = slices.Contains(r.Capabilities, agentv1.Capability_CAPABILITY_RESUME)
 	t.largeState = slices.Contains(r.Capabilities, agentv1.Capability_CAPABILITY_LARGE_STATE)
+	t.submit = slices.Contains(r.Capabilities, agentv1.Capability_CAPABILITY_SUBMIT)
 	subs, err := subscriptions(r.Subscriptions)
 	if err != nil {
 		return nil, fmt.Errorf("agent %s: %w", s.Name, err)

@@ -114,7 +114,8 @@ func (c *Conversation) ask(ctx context.Context, inst *instance, events []event.E
 	err = s.show(c, events, state, left)
 	var v event.Verdict
 	if err == nil {
-		v, err = s.verdict(last.Seq)
+		d := deliberation{ctx, state, last.Seq, deadline}
+		v, err = s.verdict(&d)
 	}
 	s.disarm()
 	if err != nil || s.broken {

@@ -203,7 +203,7 @@ func (s *stream) chunks(part agentv1.StateChunk_Part, m proto.Message) error {
 }
 
 // verdict waits for the answer to the event of this seq.
-func (s *stream) verdict(seq uint32) (event.Verdict, error) {
+func (s *stream) verdict(d *deliberation) (event.Verdict, error) {
 	for {
 		if err := s.RecvMsg(&s.in); err != nil {
 			return event.Verdict{}, s.explain(err)
@@ -221,12 +221,23 @@ func (s *stream) verdict(seq uint32) (event.Verdict, error) {
 				return event.Verdict{}, s.offence("a verdict of a session that has ended")
 			case len(v) > 1:
 				return event.Verdict{}, s.offence(fmt.Sprintf("%d verdicts for one event", len(v)))
-			case v[0].GetSeq() != seq:
-				return event.Verdict{}, s.offence(fmt.Sprintf("a verdict for event %d, asked was %d", v[0].GetSeq(), seq))
+			case v[0].GetSeq() != d.seq:
+				return event.Verdict{}, s.offence(fmt.Sprintf("a verdict for event %d, asked was %d", v[0].GetSeq(), d.seq))
 			default:
 				s.reused = false
 				s.inst.answered.Store(true)
 				return verdictOf(v[0])
+			}
+		case *agentv1.AgentFrame_Submit:
+			switch {
+			case !s.inst.terms.Load().submit:
+				return event.Verdict{}, s.offence("a submission, and the capability for it was not agreed on")
+			case s.acks > 0:
+				return event.Verdict{}, s.offence("a submission in a session that has ended")
+			}
+			s.reused = false // it has heard of this session
+			if err := s.submit(d, f.Submit); err != nil {
+				return event.Verdict{}, err
 			}
 		case nil: // a frame this host does not know
 		default:

@@ -301,6 +301,8 @@ func (s *testService) judge(stream grpc.BidiStreamingServer[agentv1.HostFrame, a
 		v.Action = 77
 	case "read":
 		return &agentv1.AgentFrame{Frame: &agentv1.AgentFrame_Read{Read: &agentv1.ReadContent{}}}
+	case "submit":
+		v.Reason = submitOne(stream)
 	case "fails":
 		v.Failure = &agentv1.Failure{Detail: "database away"}
 	case "reject":

@@ -86,6 +86,7 @@ type State struct {
 	Envelope   *mail.Envelope // nil outside a transaction
 	Header     *mail.Header   // nil before the header section is in
 	Bag        []Property     // all entries, all scopes
+	Submitter  Submitter      // of the agent that is deciding; nil: nothing can be submitted
 
 	// The revisions rise with each change of their part, including to and from nil.
 	ClientRevision   uint64

@@ -37,6 +37,8 @@ type Settings struct {
 	// RecipientCacheSize of them; 0: not.
 	RecipientCacheTTL  time.Duration
 	RecipientCacheSize int
+	// Seal marks the messages that agents submit; nil: they cannot.
+	Seal *Seal
 
 	cache *cache // of this next hop; nil: none
 }
@@ -45,11 +47,13 @@ type Settings struct {
 type FrontEnd struct {
 	settings atomic.Pointer[Settings]
 	log      *slog.Logger
+
+	submissions chan struct{} // holds one for each message of an agent's on its way
 }
 
 // New makes a FrontEnd.
 func New(s Settings, log *slog.Logger) *FrontEnd {
-	f := &FrontEnd{log: log}
+	f := &FrontEnd{log: log, submissions: make(chan struct{}, maxAtOnce)}
 	f.Set(s)
 	return f
 }
@@ -73,5 +77,7 @@ func (f *FrontEnd) Extensions() mail.Extensions {
 
 // Open gives a session its transactions.
 func (f *FrontEnd) Open(agents *pipeline.Session) *Session {
-	return &Session{f: f, agents: agents}
+	s := &Session{f: f, agents: agents}
+	agents.Sender = s
+	return s
 }

@@ -18,13 +18,14 @@ import (
 
 // fakeHop is a next hop that notes what it is sent and answers as told.
 type fakeHop struct {
-	log     []string // every command, in words
-	answers map[string]reply.Reply
-	down    error
-	once    map[string]reply.Reply // likewise, but told one time
-	lost    map[string]bool        // commands at which the connection goes away, once
-	content string
-	client  mail.Client // of the last Begin
+	log      []string // every command, in words
+	answers  map[string]reply.Reply
+	down     error
+	once     map[string]reply.Reply // likewise, but told one time
+	lost     map[string]bool        // commands at which the connection goes away, once
+	content  string                 // the last
+	contents []string
+	client   mail.Client // of the last Begin
 }
 
 func newFakeHop() *fakeHop {
@@ -115,6 +116,7 @@ func (d *fakeDelivery) Content(_ context.Context, h *mail.Header, body io.Reader
 	}
 	d.note("content")
 	d.content = string(h.AppendTo(nil)) + string(b)
+	d.contents = append(d.contents, d.content)
 	return d.answer("content", 250), d.gone("content")
 }
 

@@ -19,6 +19,8 @@ type Session struct {
 	f      *FrontEnd
 	agents *pipeline.Session
 	count  int // transactions begun, for their ids
+	// submitted counts the messages that agents have submitted in the session, for their ids.
+	submitted int
 
 	mu    sync.Mutex  // held during a command and by the idle timer
 	timer *time.Timer // gives hop back while the client is idle; nil until first needed

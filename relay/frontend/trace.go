@@ -28,6 +28,7 @@ func (s *Session) trace(h *mail.Header) error {
 		return err
 	}
 	s.agents.ProtectFields(id)
+	s.traceSubmitted(h)
 	return nil
 }
 

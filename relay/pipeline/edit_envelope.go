@@ -113,19 +113,27 @@ func (t *trial) forward(e *event.Edit) ([]mail.Path, error) {
 	domains := t.s.pipeline.domains.Load()
 	to := make([]mail.Path, 0, len(e.Addresses))
 	for _, a := range e.Addresses {
-		p, err := t.parse(a)
+		p, err := recipient(a, t.utf8(), domains, t.b.Granted)
 		if err != nil {
 			return nil, err
-		}
-		if p.IsNull() {
-			return nil, errors.New("the null path is no recipient")
-		}
-		if !domains.Contains(p.Domain) && !t.b.Granted.Has(event.MayRelay) {
-			return nil, fmt.Errorf("%s is not in the accepted domains, and the permission %q was not granted", p, event.MayRelay)
 		}
 		to = append(to, p)
 	}
 	return to, nil
+}
+
+// recipient reads an address that an agent has made and checks that it may send there.
+func recipient(address string, utf8 bool, domains *mail.Domains, granted event.Permissions) (mail.Path, error) {
+	p, err := mail.ParseMailbox(address, utf8)
+	switch {
+	case err != nil:
+		return p, err
+	case p.IsNull():
+		return p, errors.New("the null path is no recipient")
+	case !domains.Contains(p.Domain) && !granted.Has(event.MayRelay):
+		return p, fmt.Errorf("%s is not in the accepted domains, and the permission %q was not granted", p, event.MayRelay)
+	}
+	return p, nil
 }
 
 // join prints paths for the log, as many as are of use there.

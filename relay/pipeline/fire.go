@@ -84,7 +84,9 @@ func (s *Session) consult(ctx context.Context, p *part, ev *event.Event, deadlin
 	if limit <= 0 {
 		return s.fail(p, ev.Kind, fmt.Errorf("%w: the time for %s was used up before its turn", event.ErrTimeout, ev.Kind), d)
 	}
+	s.turn.begin(s, p, ev.Kind, deadline)
 	v, err := p.ask(ctx, ev, &s.State, limit)
+	s.turn.end()
 	switch {
 	case errors.Is(err, event.ErrDetached):
 		p.end(&s.State, event.DisconnectHostClosed)

@@ -18,6 +18,14 @@ type Session struct {
 	// but not grow. 0: no limit.
 	HeaderLimit    int
 	RecipientLimit int
+	// MessageLimit is how many octets a message of an agent's may have. 0: no limit.
+	MessageLimit int64
+
+	// Sender sends what agents submit; nil: they cannot.
+	Sender Sender
+	// Submitted are the agents whose submissions the message at hand has come of, the last one last,
+	// until the transaction ends.
+	Submitted []string
 
 	pipeline *Pipeline
 	order    *Snapshot
@@ -27,6 +35,7 @@ type Session struct {
 	// The revisions of State.Envelope and State.Header that State's own revisions count.
 	envelopeSeen, headerSeen uint64
 
+	turn      turn
 	protected []uint32 // ids of header fields that no agent may touch
 	entries   []Entry
 }
@@ -34,6 +43,7 @@ type Session struct {
 // Open begins a session with the order of agents now in force.
 func (p *Pipeline) Open(id string, conn *event.Connection) *Session {
 	s := &Session{State: event.State{SessionID: id, Connection: conn}, pipeline: p}
+	s.State.Submitter = &s.turn
 	s.take(p.Current())
 	return s
 }
@@ -95,7 +105,7 @@ func (s *Session) ProtectFields(ids ...uint32) { s.protected = append(s.protecte
 // EndTransaction takes envelope, header and message bag away.
 func (s *Session) EndTransaction() {
 	s.flush()
-	s.protected = s.protected[:0]
+	s.protected, s.Submitted = s.protected[:0], nil
 	if s.State.Envelope != nil {
 		s.State.Envelope = nil
 		s.State.EnvelopeRevision++

@@ -44,6 +44,7 @@ func (g *gate) openAgents() {
 		Listener: g.s.cfg.Listener, Started: g.started, EarlyTalker: g.early, ImplicitTLS: g.s.cfg.TLSMode == Implicit,
 	})
 	g.agents.HeaderLimit, g.agents.RecipientLimit = g.s.cfg.Limits.HeaderSize, g.s.cfg.Limits.Recipients
+	g.agents.MessageLimit = g.s.cfg.Limits.MessageSize
 	if g.client != (event.Client{}) {
 		g.agents.SetClient(g.client)
 	}

@@ -44,10 +44,12 @@ type Config struct {
 	Grant           []agent.Permission   // nil: what the agent asks for
 	Timeout         time.Duration        // of a decision; 10 s
 	Refused         func(problem string) // what the relay would refuse; nil: ends the test
-	StateDir        string               // the agent's folder; empty: one of the Host's own, the same each time
-	Bodies          Bodies               // how bodies come
-	ChunkSize       int                  // octets of a chunk of a pulled body; 0: 64 KiB
-	OldRelay        bool                 // a relay that gives no bodies, takes no large ones and has no queue
+	// Submit answers a message that the agent submits, as the next hop would; nil: 250.
+	Submit    func(Submission) agent.Reply
+	StateDir  string // the agent's folder; empty: one of the Host's own, the same each time
+	Bodies    Bodies // how bodies come
+	ChunkSize int    // octets of a chunk of a pulled body; 0: 64 KiB
+	OldRelay  bool   // a relay that gives no bodies, takes no large ones and has no queue
 }
 
 // Bodies says how an agent gets at the bodies of messages.
@@ -73,6 +75,7 @@ type Host struct {
 	forks      int
 	generation uint64
 	stateDir   string
+	submitted  []Submission
 }
 
 const agentName = "under-test"
@@ -186,7 +189,7 @@ func (c *Config) capabilities() []agentv1.Capability {
 		return all
 	}
 	return append(all, agentv1.Capability_CAPABILITY_CONTENT_READ, agentv1.Capability_CAPABILITY_CONTENT_FILE,
-		agentv1.Capability_CAPABILITY_UPLOAD, agentv1.Capability_CAPABILITY_ROUTING, agentv1.Capability_CAPABILITY_DELIVERY)
+		agentv1.Capability_CAPABILITY_UPLOAD, agentv1.Capability_CAPABILITY_ROUTING, agentv1.Capability_CAPABILITY_SUBMIT, agentv1.Capability_CAPABILITY_DELIVERY)
 }
 
 func encodeSettings(settings any) ([]byte, error) {

@@ -288,6 +288,8 @@ func (c *Conn) frame(e *agentv1.Event) *agentv1.AgentFrame {
 			c.serve(f.Read)
 		case *agentv1.AgentFrame_Upload:
 			c.take(f.Upload)
+		case *agentv1.AgentFrame_Submit:
+			c.submit(e, f.Submit)
 		default:
 			return frame
 		}
