@@ -4264,14 +4264,20 @@ func (x *Progress) GetExtendMs() uint32 {
 	return 0
 }
 
-// A new message. It is tried once at the next hop (FrontEnd) or queued (Hub, Edge); the
-// result comes as a frame of the same stream.
+// A new message, while an event with the header section awaits its verdict: END_OF_HEADERS,
+// PROXY_INBOUND_MESSAGE, later ones; elsewhere the result is a failure. It is tried once at the next
+// hop (FrontEnd) or queued (Hub, Edge). The result comes as a frame of the same stream, before which the agent sends
+// no other frame; meanwhile the event's time limit stands still, as far as the event's chain has time.
+// A refused submission is a failure in the result, never of the event. Needs PERMISSION_SUBMIT, and PERMISSION_RELAY
+// for recipients outside the accepted domains. One with the same sender, recipients and message as one
+// before it at the same event is not sent again, also after a crash: its result is the first one's.
+// Loops: a message that has come of 2 submissions of this agent, or of 3 of any, takes no further one.
 type Submit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	SubmitId      uint32                 `protobuf:"varint,1,opt,name=submit_id,json=submitId,proto3" json:"submit_id,omitempty"`
-	From          *Mailbox               `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
-	Recipients    []*Mailbox             `protobuf:"bytes,3,rep,name=recipients,proto3" json:"recipients,omitempty"`
-	Message       []byte                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"` // header section, empty line, body; CRLF line ends
+	SubmitId      uint32                 `protobuf:"varint,1,opt,name=submit_id,json=submitId,proto3" json:"submit_id,omitempty"` // comes back in the result
+	From          *Mailbox               `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`                          // params: RET, ENVID, AUTH
+	Recipients    []*Mailbox             `protobuf:"bytes,3,rep,name=recipients,proto3" json:"recipients,omitempty"`              // at least one; params: NOTIFY, ORCPT
+	Message       []byte                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`                    // header section, empty line, body; CRLF line ends, lines of at most 998 octets, a
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4337,9 +4343,9 @@ func (x *Submit) GetMessage() []byte {
 type SubmitResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SubmitId      uint32                 `protobuf:"varint,1,opt,name=submit_id,json=submitId,proto3" json:"submit_id,omitempty"`
-	MessageId     string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
-	Reply         *Reply                 `protobuf:"bytes,3,opt,name=reply,proto3" json:"reply,omitempty"`
-	Failure       *Failure               `protobuf:"bytes,4,opt,name=failure,proto3" json:"failure,omitempty"`
+	MessageId     string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"` // the relay's id of it, as in the log; empty: refused before it had one
+	Reply         *Reply                 `protobuf:"bytes,3,opt,name=reply,proto3" json:"reply,omitempty"`                          // the next hop's, also a refusal; absent: see failure
+	Failure       *Failure               `protobuf:"bytes,4,opt,name=failure,proto3" json:"failure,omitempty"`                      // KIND_TRANSIENT: another time may be better; KIND_CONFIG: not as it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
