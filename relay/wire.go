@@ -92,21 +92,28 @@ func (nobody) Next(context.Context, []byte) ([]byte, bool, error) {
 // agent is an agent process as the pipeline's Agent.
 type agent struct{ *agents.Agent }
 
+var _ pipeline.Holder = (*agents.Conversation)(nil)
+
 func (a agent) Open(sessionID string) pipeline.Conversation { return a.Agent.Open(sessionID) }
 
 // bindings are the agents in force of a role in their order.
 func bindings(enabled []*agents.Agent) []pipeline.Binding {
 	all := make([]pipeline.Binding, len(enabled))
-	for i, a := range enabled {
+	for i := 0; i < len(enabled); i++ {
+		a := enabled[i]
 		all[i] = pipeline.Binding{
 			Name:                a.Name(),
 			Agent:               agent{a},
+			Edition:             a.Edition(),
 			Subscriptions:       a.Subscriptions(),
 			Only:                a.Only(),
 			Granted:             a.Granted(),
 			ChangesRecipientsAt: a.ChangesRecipientsAt(),
 			Timeout:             a.Timeout(),
 			OnFailure:           pipeline.Policy(a.OnFailure()),
+		}
+		if a.Edition() != all[i].Edition { // changed meanwhile: the parts are of two
+			i--
 		}
 	}
 	return all

@@ -19,6 +19,8 @@ type Agent struct {
 	gen   atomic.Uint64
 
 	unbypass *time.Timer // ends the bypass, nil: there is none; guarded by host.change
+
+	editions atomic.Uint64 // given so far
 }
 
 func newAgent(h *Host, e Entry) *Agent {
@@ -35,6 +37,8 @@ func newAgent(h *Host, e Entry) *Agent {
 func (a *Agent) supervisor(s *spec) *supervisor {
 	v := newSupervisor(s, a.log, &a.stats, &a.gen)
 	v.onRebind = func() { a.host.onChange(a.Service()) }
+	v.onRollBack = a.undo
+	v.patience = a.host.probation
 	v.launch = a.host.launcher(a, v)
 	return v
 }
@@ -56,6 +60,10 @@ func (a *Agent) Subscriptions() []event.Subscription {
 
 // Only returns what the operator narrows it to.
 func (a *Agent) Only() event.Filter { return a.entry.Load().Only }
+
+// Edition tells apart what changes of its program, settings and permissions have made of the
+// agent: an order of agents is made for one edition of each.
+func (a *Agent) Edition() uint64 { return a.entry.Load().Edition }
 
 // Granted returns what it may do.
 func (a *Agent) Granted() event.Permissions { return a.entry.Load().Granted }
@@ -87,12 +95,21 @@ func (a *Agent) Open(sessionID string) *Conversation {
 	return &Conversation{agent: a, sup: s, session: sessionID}
 }
 
-// Fault counts and logs a fault that only the pipeline could find: an edit that cannot be
-// made or is not granted, a verdict that the event does not have. It weighs as one of the protocol.
+// Fault counts and logs a fault that only the pipeline could find, an edit that cannot be made
+// or is not granted, a verdict that the event does not have, where it is not known to be of one
+// of the agent's processes. It weighs as one of the protocol.
 func (a *Agent) Fault(session string, at event.Kind, err error) {
+	v := a.sup.Load()
+	a.fault(v, v.cur.Load(), session, at, err)
+}
+
+func (a *Agent) fault(v *supervisor, inst *instance, session string, at event.Kind, err error) {
 	a.log.Warn("agent broke the contract", "session", session, "event", at.String(), "error", err)
 	a.stats.refused.Add(1)
-	a.sup.Load().failure(at, protocolFault{err})
+	if inst != nil {
+		inst.health.recant()
+	}
+	v.failure(inst, at, protocolFault{err})
 }
 
 // protocolFault makes any error one of the protocol.

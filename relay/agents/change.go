@@ -266,9 +266,13 @@ func (h *Host) Set(ctx context.Context, q SetRequest) (Info, []string, error) {
 		if err := h.try(ctx, a, s, how, permit); err != nil {
 			return Info{}, nil, err
 		}
+		s.Edition = a.editions.Add(1)
 		*e = s.Entry
 	}
 	notes := changeNotes(&old, e)
+	if how >= newProcess {
+		notes = append(notes, h.noWayBack(a, &old)...)
+	}
 	var clamped []string
 	entries, clamped = move(entries, at, q.Priority)
 	notes = append(notes, clamped...)
@@ -448,6 +452,7 @@ func (h *Host) operation(ctx context.Context) (context.Context, func(), error) {
 		h.change.Unlock()
 		return nil, nil, err
 	}
+	h.settle(h.ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(h.ctx, cancel)
 	return ctx, func() {

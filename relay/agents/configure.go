@@ -20,6 +20,9 @@ type spec struct {
 	confine  Confine  // in force, with the defaults
 }
 
+// program tells one program from another.
+func (s *spec) program() string { return s.SHA256 + " " + s.Path }
+
 // capabilities are what this host can do on the wire. Events are always decided one by one
 // and in order, which needs none.
 var capabilities = []agentv1.Capability{

@@ -31,6 +31,10 @@ type Conversation struct {
 	message string  // id of the transaction that sup was chosen for
 	pending []event.Event
 
+	held    *instance // serves the transaction; nil: none yet, or it is gone
+	holding bool      // a transaction is under way
+	judged  *instance // gave the last verdict, or failed to
+
 	poisoned bool
 	poison   string // id of the message that kills the agent; empty: the session does
 
@@ -67,22 +71,24 @@ func (c *Conversation) Decide(ctx context.Context, events []event.Event, state *
 // failed counts the failure and puts agent and event into its text.
 func (c *Conversation) failed(e *event.Event, err error) error {
 	if !errors.Is(err, event.ErrDetached) {
-		c.sup.failure(e.Kind, err)
+		c.sup.failure(c.judged, e.Kind, err)
 	}
 	return fmt.Errorf("agent %s at %s: %w", c.agent.Name(), e.Kind, err)
 }
 
 func (c *Conversation) decide(ctx context.Context, events []event.Event, state *event.State, deadline time.Time) (event.Verdict, error) {
 	for {
-		inst, err := c.sup.await(ctx, deadline)
+		inst, err := c.serving(ctx, deadline)
 		if err != nil {
+			c.judged = nil
 			return event.Verdict{}, err
-		}
-		if !inst.enter() {
-			continue
 		}
 		v, err := c.ask(ctx, inst, events, state, deadline)
 		inst.leave()
+		c.judged = inst
+		if err == nil || !errors.Is(err, errGone) && !errors.Is(err, errStale) && ctx.Err() == nil {
+			inst.health.ended(err != nil)
+		}
 		switch {
 		case errors.Is(err, errStale): // which shows the event again once, not on one kept stream after the other
 			c.fresh = true
@@ -90,6 +96,13 @@ func (c *Conversation) decide(ctx context.Context, events []event.Event, state *
 			return v, c.sup.ended()
 		case errors.Is(err, errGone) && errors.Is(inst.cause, errRetired): // its successor is asked
 		case errors.Is(err, errGone):
+			if err := c.sup.buried(ctx, inst); err != nil {
+				return v, err
+			}
+			if inst.undone.Load() {
+				continue // it died on probation: the proven one is asked
+			}
+			c.judged = nil
 			return c.retry(ctx, inst, events, state, deadline)
 		default:
 			return v, err
@@ -213,8 +226,9 @@ func (c *Conversation) Notify(events []event.Event, state *event.State) {
 	if len(events) == 0 || c.isPoison(state) {
 		return
 	}
-	inst := c.current(state).cur.Load()
-	if inst == nil || !inst.enter() {
+	c.current(state)
+	inst := c.present()
+	if inst == nil {
 		c.keep(events)
 		return
 	}
@@ -251,14 +265,17 @@ func (c *Conversation) End(events []event.Event, state *event.State, reason even
 	if c.isPoison(state) {
 		return
 	}
-	inst := c.current(state).cur.Load()
-	if inst == nil || !inst.enter() {
+	c.current(state)
+	c.outlive()
+	inst := c.lastServing()
+	if inst == nil {
+		c.drop()
 		return
 	}
 	defer inst.leave()
-	c.outlive()
 	here := c.stream != nil && c.stream.inst == inst
 	if !here && len(events) == 0 && len(c.pending) == 0 {
+		c.drop()
 		return // the process has not seen the session, and there is nothing to tell
 	}
 	s, err := c.use(context.Background(), inst, 0)
@@ -313,6 +330,7 @@ func (c *Conversation) close() {
 	if c.stream != nil {
 		c.release()
 	}
+	c.Release()
 	c.sup.open.Add(-1)
 }
 
@@ -368,18 +386,4 @@ func messageID(state *event.State) string {
 		return ""
 	}
 	return state.Envelope.ID
-}
-
-// current returns the supervisor in charge: an agent that was disabled and enabled again in
-// mid-session has another one. A transaction keeps the one it began with while that lives.
-func (c *Conversation) current(state *event.State) *supervisor {
-	id := messageID(state)
-	if now := c.agent.sup.Load(); now != c.sup && (id != c.message || c.sup.isOver()) {
-		c.sup.open.Add(-1)
-		now.open.Add(1)
-		c.drop()
-		c.sup = now
-	}
-	c.message = id
-	return c.sup
 }

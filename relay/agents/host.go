@@ -46,11 +46,13 @@ type Defaults struct {
 // concurrent use; operations that change something run one after the other and never hold
 // up mail.
 type Host struct {
-	options  Options
-	log      *slog.Logger
-	shop     *workshop
-	defaults atomic.Pointer[Defaults]
-	onChange func(event.Role)
+	options Options
+	log     *slog.Logger
+	shop    *workshop
+
+	probation time.Duration // of an agent after a swap
+	defaults  atomic.Pointer[Defaults]
+	onChange  func(event.Role)
 
 	change   sync.Mutex // held by an operation, also while processes start
 	registry *Registry  // guarded by change
@@ -62,6 +64,7 @@ type Host struct {
 
 	mu     sync.RWMutex // held for moments only
 	agents []*Agent     // by service, then priority
+	undone []rollback   // not in the registry yet
 }
 
 // DefaultTimeout is an agent's time for an event where nothing else is said.
@@ -79,7 +82,7 @@ func New(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{options: o, log: o.Log, shop: shop, registry: o.Registry, onChange: o.OnChange}
+	h := &Host{options: o, log: o.Log, shop: shop, probation: probationTime, registry: o.Registry, onChange: o.OnChange}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.setDefaults(o.Defaults)
 	for _, e := range o.Registry.Entries() {
@@ -217,10 +220,19 @@ func (h *Host) Update(ctx context.Context, d Defaults) error {
 // operation may follow.
 func (h *Host) Close() error {
 	h.stop() // lets an operation that is under way come to its end
+	if !h.end() {
+		return nil
+	}
+	h.ending.Wait()
+	return h.shop.close()
+}
+
+// end ends all agents; it reports false where that was done before.
+func (h *Host) end() bool {
 	h.change.Lock()
 	defer h.change.Unlock()
 	if h.closed {
-		return nil
+		return false
 	}
 	h.closed = true
 	var all sync.WaitGroup
@@ -233,8 +245,8 @@ func (h *Host) Close() error {
 		})
 	}
 	all.Wait()
-	h.ending.Wait()
-	return h.shop.close()
+	h.settle(h.ctx)
+	return true
 }
 
 func (h *Host) list() []*Agent {

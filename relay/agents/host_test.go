@@ -344,6 +344,7 @@ func TestHungAgentIsReplaced(t *testing.T) {
 
 func TestSwapFailsNoEvent(t *testing.T) {
 	r := newRig(t)
+	r.probation = 100 * time.Millisecond
 	a := r.enabled(t, "good")
 	stop := make(chan struct{})
 	var sessions sync.WaitGroup

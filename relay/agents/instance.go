@@ -44,6 +44,8 @@ type instance struct {
 	startTime  time.Duration // from exec to ready
 	proc       handle
 	terms      atomic.Pointer[terms]
+	edition    atomic.Uint64 // of the spec that it has taken last
+	program    string        // what it was started from
 	log        *slog.Logger
 
 	ctx    context.Context // of all its streams
@@ -57,10 +59,14 @@ type instance struct {
 	pardoned atomic.Bool // its early death counts no more
 	degraded atomic.Bool
 	beats    atomic.Uint64
+	health   fitness
+	faults   []time.Time // of protocol, in the last minute; guarded by the supervisor's mu
+	undone   atomic.Bool // it failed on probation: its predecessor is asked in its place
 
 	deciding atomic.Int64 // Invariant: calls in flight, while not retiring or until idle.
+	holds    atomic.Int64 // Invariant: transactions that stay with it, while not retiring or until idle.
 	retiring atomic.Bool
-	idle     chan struct{} // closed when retiring and nothing is in flight
+	idle     chan struct{} // closed when retiring and nobody needs it
 	idleOnce sync.Once
 
 	slots chan struct{} // one for each session it takes; nil: no limit
@@ -71,7 +77,7 @@ type instance struct {
 func newInstance(name string, client agentv1.AgentServiceClient, proc handle, t *terms, log *slog.Logger) *instance {
 	i := &instance{
 		AgentServiceClient: client, name: name, proc: proc, log: log, started: time.Now(),
-		gone: make(chan struct{}), idle: make(chan struct{}),
+		gone: make(chan struct{}), idle: make(chan struct{}), health: newFitness(),
 	}
 	i.ctx, i.cancel = context.WithCancel(context.Background())
 	i.terms.Store(t)
@@ -94,6 +100,7 @@ func (i *instance) watch(ctx context.Context, onStatus func(*agentv1.AgentStatus
 		first <- err
 		for err == nil {
 			i.beats.Add(1)
+			i.health.heard(status)
 			onStatus(status)
 			status, err = w.Recv()
 		}
@@ -162,38 +169,15 @@ func (i *instance) stop() {
 	})
 }
 
-// enter counts a call in flight. It reports false where the instance takes no more.
-func (i *instance) enter() bool {
-	i.deciding.Add(1)
-	if i.retiring.Load() {
-		i.leave()
-		return false
-	}
-	return true
-}
-
-func (i *instance) leave() {
-	if i.deciding.Add(-1) == 0 && i.retiring.Load() {
-		i.idleOnce.Do(func() { close(i.idle) })
-	}
-}
-
-// retire lets the calls in flight finish, for at most the given time, and ends the instance.
-// Conversations between two events move to the successor at the next one.
-func (i *instance) retire(patience time.Duration) {
-	i.retiring.Store(true)
-	if i.deciding.Load() == 0 {
-		i.idleOnce.Do(func() { close(i.idle) })
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-i.idle:
-	case <-i.gone:
-	case <-timer.C:
-		i.log.Warn("agent process still busy, killed", "pid", i.pid)
-	}
-	i.stop()
+// dismiss is stop for one that is not trusted to come to an end of what it has in flight:
+// that goes to its successor at once.
+func (i *instance) dismiss() {
+	i.once.Do(func() {
+		i.cause = errRetired
+		close(i.gone)
+		i.cancel()
+		i.proc.end(politeTime)
+	})
 }
 
 func (i *instance) isGone() bool {

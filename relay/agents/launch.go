@@ -40,7 +40,8 @@ func (w *workshop) launch(ctx context.Context, s *spec, generation uint64, log *
 		return nil, err
 	}
 	i := newInstance(s.Name, p, p, t, log)
-	i.generation, i.pid = generation, p.child.pid()
+	i.generation, i.pid, i.program = generation, p.child.pid(), s.program()
+	i.edition.Store(s.Edition)
 	if err := i.watch(ctx, func(status *agentv1.AgentStatus) { onStatus(i, status) }); err != nil {
 		i.fail(err)
 		back()

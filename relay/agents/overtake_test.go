@@ -146,7 +146,7 @@ func TestRestartOfOneThatMisbehavesIsRareAndAskedForAgain(t *testing.T) {
 		inst, starts = v.running(t), 0
 		time.Sleep(renewPause)
 		for range 100 {
-			v.failure(event.MailCommand, event.ErrProtocol)
+			v.failure(v.cur.Load(), event.MailCommand, event.ErrProtocol)
 			time.Sleep(100 * time.Millisecond)
 		}
 		if v.running(t) == inst || starts != 1 {

@@ -48,6 +48,10 @@ type Entry struct {
 	Confine Confine
 	// BypassUntil is when the agent is asked again; until then mail goes on without it. Zero: it is not bypassed.
 	BypassUntil time.Time
+
+	// Edition tells apart, while the relay runs, what was made of the agent by changes of its
+	// program, settings or permissions. It is not kept.
+	Edition uint64
 }
 
 // ErrLocked says that another process owns the state directory: a running relay.

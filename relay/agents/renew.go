@@ -19,13 +19,32 @@ func (v *supervisor) renew(inst *instance, why string) {
 	busy := v.renewing || v.cur.Load() != inst || time.Since(v.renewed) < renewPause
 	spec := v.spec
 	if !busy {
-		v.renewing, v.renewed, v.faults = true, time.Now(), nil
+		v.renewing, v.renewed, inst.faults = true, time.Now(), nil
 	}
 	v.mu.Unlock()
 	if busy {
 		return
 	}
 	v.log.Warn("agent is restarted", "pid", inst.pid, "why", why)
+	v.startSuccessor(inst, spec, why, false)
+}
+
+// replace is renew for a process that must not go on as it is.
+func (v *supervisor) replace(inst *instance, why string) {
+	v.mu.Lock()
+	spec := v.spec
+	current := v.cur.Load() == inst
+	v.mu.Unlock()
+	if !current || inst.isGone() {
+		return // its successor has the spec
+	}
+	v.log.Warn("agent is restarted", "pid", inst.pid, "why", why)
+	v.startSuccessor(inst, spec, why, true)
+}
+
+// startSuccessor starts another process of the spec for the instance. With must the instance
+// ends also where that fails.
+func (v *supervisor) startSuccessor(inst *instance, spec *spec, why string, must bool) {
 	go func() {
 		next, err := v.launch(v.ctx, spec, v.gen.Add(1))
 		v.mu.Lock()
@@ -39,27 +58,42 @@ func (v *supervisor) renew(inst *instance, why string) {
 			v.log.Error("agent is not restarted", "error", err)
 		}
 		v.mu.Unlock()
-		if err == nil {
+		switch {
+		case err == nil:
 			next.stop() // the operator was faster, or a crash
+		case must:
+			inst.fail(errors.New(why))
 		}
 	}()
 }
 
-// failure counts a failed event. Two faults of protocol in a minute restart the agent.
-func (v *supervisor) failure(at event.Kind, err error) {
+// failure counts a failed event of the instance; nil: there was none. Two faults of protocol
+// in a minute restart the agent, or undo the swap that brought it.
+func (v *supervisor) failure(inst *instance, at event.Kind, err error) {
 	v.stats.failed(at, err)
+	if inst != nil {
+		v.judge(inst, err)
+	}
 	if !errors.Is(err, event.ErrProtocol) {
 		return
 	}
+	text := oneLine(err.Error(), 300)
 	now := time.Now()
 	v.mu.Lock()
-	v.faults = append(recent(v.faults, now), now)
-	v.faults = v.faults[max(len(v.faults)-2, 0):]
-	often := len(v.faults) >= 2
-	v.problem = oneLine(err.Error(), 300)
+	v.problem = text
+	often := false
+	if inst != nil && inst == v.cur.Load() {
+		inst.faults = append(recent(inst.faults, now), now)
+		inst.faults = inst.faults[max(len(inst.faults)-2, 0):]
+		often = len(inst.faults) >= 2
+	}
+	why := "two faults of protocol in a minute: " + text
+	if p := v.probation; often && p != nil && p.inst == inst && v.rollBack("of "+why) {
+		often = false
+	}
 	v.mu.Unlock()
-	if inst := v.cur.Load(); often && inst != nil {
-		v.renew(inst, "two faults of protocol in a minute: "+oneLine(err.Error(), 300))
+	if often {
+		v.renew(inst, why)
 	}
 }
 

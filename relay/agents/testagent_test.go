@@ -170,7 +170,11 @@ func (s *testService) Configure(_ context.Context, q *agentv1.ConfigureRequest) 
 
 func (s *testService) Watch(_ *agentv1.WatchRequest, w grpc.ServerStreamingServer[agentv1.AgentStatus]) error {
 	for {
-		if err := w.Send(&agentv1.AgentStatus{State: agentv1.AgentStatus_STATE_READY}); err != nil {
+		state := agentv1.AgentStatus_STATE_READY
+		if s.how == "unwell" {
+			state = agentv1.AgentStatus_STATE_RESTART_ME
+		}
+		if err := w.Send(&agentv1.AgentStatus{State: state, Detail: "no table"}); err != nil {
 			return err
 		}
 		select {
@@ -256,6 +260,9 @@ func (s *testService) judge(stream grpc.BidiStreamingServer[agentv1.HostFrame, a
 	v := &agentv1.Verdict{Seq: e.Seq, Reason: fmt.Sprintf("%s resumed=%t events=%d parts=%s chunks=%d pid=%d",
 		seen.session, seen.resumed, seen.events, seen.parts, seen.chunks, os.Getpid())}
 	all := []*agentv1.Verdict{v}
+	if s.how == "shaky" {
+		syscall.Exit(5)
+	}
 	local, _, _ := strings.Cut(e.GetMail().GetAddress(), "@")
 	switch local {
 	case "crash":

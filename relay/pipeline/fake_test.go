@@ -20,8 +20,14 @@ type fake struct {
 	ends   [][]event.Event
 	reason event.DisconnectReason
 	faults []error
+
+	held     []uint64 // editions, by transaction
+	released int
 }
 
+func (f *fake) Hold(edition uint64)                      { f.held = append(f.held, edition) }
+func (f *fake) Release()                                 { f.released++ }
+func (f *fake) Blame(_ event.Kind, err error)            { f.faults = append(f.faults, err) }
 func (f *fake) Open(string) Conversation                 { f.opened++; return f }
 func (f *fake) Fault(_ string, _ event.Kind, err error)  { f.faults = append(f.faults, err) }
 func (f *fake) Notify(evs []event.Event, _ *event.State) { f.frames = append(f.frames, evs) }

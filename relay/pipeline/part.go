@@ -42,6 +42,21 @@ func (p *part) open(session string) {
 	}
 }
 
+// hold begins a transaction with the version of the agent that the binding speaks of.
+func (p *part) hold(session string) {
+	p.open(session)
+	if h, ok := p.conv.(Holder); ok && p.guard(func() { h.Hold(p.binding.Edition) }) != nil {
+		p.conv = nil
+	}
+}
+
+// letGo ends the transaction.
+func (p *part) letGo() {
+	if h, ok := p.conv.(Holder); ok && p.guard(h.Release) != nil {
+		p.conv = nil
+	}
+}
+
 // add puts an event at the end of the queue.
 func (p *part) add(ev event.Event) {
 	p.seq++
@@ -124,6 +139,10 @@ func (p *part) guard(f func()) (err error) {
 // fault tells the agent's keeper of a fault that only the pipeline has seen.
 func (p *part) fault(session string, at event.Kind, err error) {
 	defer func() { _ = recover() }() // the account of a fault must not cost the session either
+	if h, ok := p.conv.(Holder); ok && session != "" {
+		h.Blame(at, err)
+		return
+	}
 	p.binding.Agent.Fault(session, at, err)
 }
 

@@ -35,6 +35,21 @@ type Conversation interface {
 	End(events []event.Event, state *event.State, reason event.DisconnectReason)
 }
 
+// Holder is a Conversation with an agent that can be exchanged for another version of it while
+// mail flows.
+type Holder interface {
+	Conversation
+	// Hold begins a transaction: until Release one version of the agent judges it, the one that
+	// the binding's Edition names where that is there still.
+	Hold(edition uint64)
+	// Release ends the transaction.
+	Release()
+	// Blame counts and logs a fault of the last verdict that only the pipeline could find: an
+	// edit that cannot be made, a verdict that the event does not have. Without it the Agent's
+	// Fault is told.
+	Blame(at event.Kind, err error)
+}
+
 // Policy is what a broken agent means for the mail.
 type Policy string
 
@@ -48,6 +63,8 @@ const (
 type Binding struct {
 	Name  string
 	Agent Agent
+	// Edition is the version of the agent that the rest speaks of.
+	Edition uint64
 	// Subscriptions are the events it is bound to, each with what the agent narrows it to itself.
 	Subscriptions []event.Subscription
 	// Only is what the operator narrows the agent to, at every event.

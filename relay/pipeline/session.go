@@ -79,8 +79,8 @@ func (s *Session) hold(envelope *mail.Envelope) {
 			s.take(now)
 		}
 		for i := range s.parts {
-			if p := &s.parts[i]; p.conv == nil && s.order.mayConcern(i, &begun) {
-				p.open(s.State.SessionID)
+			if p := &s.parts[i]; s.order.mayConcern(i, &begun) {
+				p.hold(s.State.SessionID)
 			}
 		}
 		if s.pipeline.Current() == now {
@@ -105,6 +105,9 @@ func (s *Session) ProtectFields(ids ...uint32) { s.protected = append(s.protecte
 // EndTransaction takes envelope, header and message bag away.
 func (s *Session) EndTransaction() {
 	s.flush()
+	for i := range s.parts {
+		s.parts[i].letGo()
+	}
 	s.protected, s.Submitted = s.protected[:0], nil
 	if s.State.Envelope != nil {
 		s.State.Envelope = nil
