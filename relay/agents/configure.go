@@ -36,6 +36,7 @@ var capabilities = []agentv1.Capability{
 type terms struct {
 	version     string
 	subs        []event.Subscription
+	decides     [event.NumKinds]bool // it gives a verdict on the event
 	headers     [event.NumKinds]bool // the header section is attached at this event
 	headerNames []string             // only these fields; empty: all
 	deferred    bool                 // several events may come in a frame
@@ -120,6 +121,7 @@ func (s *spec) terms(r *agentv1.ConfigureResponse) (*terms, error) {
 	kinds := make([]event.Kind, len(t.subs))
 	for i := range t.subs {
 		kinds[i] = t.subs[i].Kind
+		t.decides[kinds[i]] = !t.subs[i].Notify
 	}
 	if err := event.CheckRole(s.Name, s.Service, kinds); err != nil {
 		return nil, err

@@ -36,7 +36,9 @@ func (c *slowClient) Configure(ctx context.Context, q *agentv1.ConfigureRequest,
 func slowInstance(s *spec) *instance {
 	c := &slowClient{}
 	c.settings.Store(s.Settings)
-	return newInstance("a", c, &fakeProcess{make(chan struct{})}, &terms{}, slog.New(slog.DiscardHandler))
+	i := newInstance("a", c, &fakeProcess{make(chan struct{})}, &terms{}, slog.New(slog.DiscardHandler))
+	i.program = s.program()
+	return i
 }
 
 func settingsOf(i *instance) string {

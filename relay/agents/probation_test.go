@@ -92,8 +92,8 @@ func TestProbation(t *testing.T) {
 				if back := s.rolledBack(t, tt.why); back != (tt.why != "") {
 					t.Errorf("rolled back: %t", back)
 				}
-				if now := s.v.running(t); tt.why != "" && (now.edition.Load() != 1 || s.v.spec.Edition != 1) {
-					t.Errorf("edition %d runs, of spec %d", now.edition.Load(), s.v.spec.Edition)
+				if now, of := s.v.running(t), s.v.specNow(); tt.why != "" && (now.edition.Load() != 1 || of.Edition != 1) {
+					t.Errorf("edition %d runs, of spec %d", now.edition.Load(), of.Edition)
 				}
 				time.Sleep(2 * (probationTime + retireTime))
 				n := 0
@@ -102,8 +102,11 @@ func TestProbation(t *testing.T) {
 						n++
 					}
 				}
-				if n != 1 || len(s.v.past) != 0 {
-					t.Errorf("in the end %d processes live, %d are on the list of those that go", n, len(s.v.past))
+				s.v.mu.Lock()
+				past := len(s.v.past)
+				s.v.mu.Unlock()
+				if n != 1 || past != 0 {
+					t.Errorf("in the end %d processes live, %d are on the list of those that go", n, past)
 				}
 			})
 		})
@@ -229,8 +232,8 @@ func TestWhatTheOperatorChangesOnProbationIsNotTakenBack(t *testing.T) {
 			s.cast[1].inst.answered.Store(true)
 			s.cast[1].inst.fail(errHung)
 			synctest.Wait()
-			if now := s.v.running(t); now != s.cast[2].inst || s.v.spec != again || len(s.undid) != 0 {
-				t.Errorf("edition %d runs, of spec %d; undone %v", now.edition.Load(), s.v.spec.Edition, s.undid)
+			if now := s.v.running(t); now != s.cast[2].inst || s.v.specNow() != again || len(s.undid) != 0 {
+				t.Errorf("edition %d runs, of spec %d; undone %v", now.edition.Load(), s.v.specNow().Edition, s.undid)
 			}
 		})
 	}
@@ -270,8 +273,8 @@ func TestProcessThatMayHaveTakenSettingsItShouldNotIsReplaced(t *testing.T) {
 			}
 			synctest.Wait()
 			refused := FieldErrors(nil)
-			if said := errors.As(broken, &refused); s.v.running(t) == s.cast[0].inst != said || s.v.spec.Settings != "" {
-				t.Errorf("%v: the process with unknown settings goes on, with %s", broken, s.v.spec.Settings)
+			if said := errors.As(broken, &refused); s.v.running(t) == s.cast[0].inst != said || s.v.specNow().Settings != "" {
+				t.Errorf("%v: the process with unknown settings goes on, with %s", broken, s.v.specNow().Settings)
 			}
 		})
 	}

@@ -40,6 +40,7 @@ func play(name string, s *spec) *voice {
 	t := &terms{resume: true, deferred: true}
 	for i := range s.Described.Subscriptions {
 		t.subs = append(t.subs, s.Described.Subscriptions[i])
+		t.decides[t.subs[i].Kind] = true
 	}
 	a.inst = newInstance("a", a, &fakeProcess{make(chan struct{})}, t, slog.New(slog.DiscardHandler))
 	a.inst.program = s.program()
@@ -210,4 +211,10 @@ func who(t *testing.T, c *Conversation, state *event.State, seq uint32) (name, s
 	}
 	name, _, _ = strings.Cut(v.Reason, " ")
 	return name, v.Reason
+}
+
+func (v *supervisor) specNow() *spec {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.spec
 }

@@ -91,6 +91,7 @@ type chaos struct {
 	program  string
 	messages []corpus.Message
 	copies   int
+	programs map[string][]string // by agent: the files that are there
 	count    map[string]int
 
 	sent, calm, sessions atomic.Int64
@@ -106,7 +107,7 @@ type chaos struct {
 
 func newChaos(t *testing.T, r *relaytest.Relay, sink *smtptest.Sink, program string) *chaos {
 	c := &chaos{
-		Relay: r, t: t, sink: sink, program: program, count: map[string]int{}, arrived: map[string]smtptest.Message{},
+		Relay: r, t: t, sink: sink, program: program, count: map[string]int{}, programs: map[string][]string{}, arrived: map[string]smtptest.Message{},
 		order: slices.Clone(chaosAgents), enabled: map[string]bool{}, mark: map[string]int{},
 	}
 	dir, err := corpus.Dir()
@@ -229,7 +230,19 @@ func (c *chaos) swap(name string) error {
 	if err := c.set(&controlv1.SetAgentRequest{Name: name, Path: &path}); err != nil {
 		return err
 	}
-	return os.Remove(old)
+	// A swap that a kill undoes goes back to the program before: that one stays.
+	for _, program := range c.programs[name] {
+		if program != old {
+			if err := os.Remove(program); err != nil {
+				return err
+			}
+		}
+	}
+	c.programs[name] = []string{path}
+	if old != path {
+		c.programs[name] = append(c.programs[name], old)
+	}
+	return nil
 }
 
 func (c *chaos) configure(name string) error {
