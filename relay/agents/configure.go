@@ -36,7 +36,6 @@ var capabilities = []agentv1.Capability{
 type terms struct {
 	version     string
 	subs        []event.Subscription
-	decides     [event.NumKinds]bool // it gives a verdict on the event
 	headers     [event.NumKinds]bool // the header section is attached at this event
 	headerNames []string             // only these fields; empty: all
 	deferred    bool                 // several events may come in a frame
@@ -44,6 +43,16 @@ type terms struct {
 	largeState  bool
 	submit      bool // it may submit messages
 	sessions    int  // at the same time; 0: no limit
+}
+
+// decides reports whether the agent gives a verdict on the event.
+func (t *terms) decides(k event.Kind) bool {
+	for i := range t.subs {
+		if t.subs[i].Kind == k {
+			return !t.subs[i].Notify
+		}
+	}
+	return false
 }
 
 // FieldErrors are the problems of settings that an agent refused.
@@ -121,7 +130,6 @@ func (s *spec) terms(r *agentv1.ConfigureResponse) (*terms, error) {
 	kinds := make([]event.Kind, len(t.subs))
 	for i := range t.subs {
 		kinds[i] = t.subs[i].Kind
-		t.decides[kinds[i]] = !t.subs[i].Notify
 	}
 	if err := event.CheckRole(s.Name, s.Service, kinds); err != nil {
 		return nil, err

@@ -113,7 +113,7 @@ func (c *Conversation) decide(ctx context.Context, events []event.Event, state *
 // ask shows the events to the instance and waits for the verdict.
 func (c *Conversation) ask(ctx context.Context, inst *instance, events []event.Event, state *event.State, deadline time.Time) (event.Verdict, error) {
 	last := &events[len(events)-1]
-	if !inst.terms.Load().decides[last.Kind] { // the order of agents is that of another version
+	if !inst.terms.Load().decides(last.Kind) { // the order of agents is that of another version
 		c.keep(events[:len(events)-1])
 		return event.Verdict{Seq: last.Seq}, nil
 	}

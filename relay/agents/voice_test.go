@@ -40,7 +40,6 @@ func play(name string, s *spec) *voice {
 	t := &terms{resume: true, deferred: true}
 	for i := range s.Described.Subscriptions {
 		t.subs = append(t.subs, s.Described.Subscriptions[i])
-		t.decides[t.subs[i].Kind] = true
 	}
 	a.inst = newInstance("a", a, &fakeProcess{make(chan struct{})}, t, slog.New(slog.DiscardHandler))
 	a.inst.program = s.program()
