@@ -138,8 +138,8 @@ func (s *stream) explain(err error) error {
 		return event.ErrTimeout
 	}
 	code := status.Code(err)
-	if code == codes.Unavailable {
-		// The connection broke; the instance will know within milliseconds.
+	if code == codes.Unavailable || code == codes.Canceled && s.Context().Err() == nil {
+		// The connection broke, or was closed; the instance will know within milliseconds.
 		wait := time.NewTimer(mercyOnError)
 		defer wait.Stop()
 		select {

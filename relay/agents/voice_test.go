@@ -80,6 +80,8 @@ type line struct {
 	events  int
 }
 
+func (l *line) Context() context.Context { return l.ctx }
+
 func (l *line) Recv() (*agentv1.AgentFrame, error) {
 	m := &agentv1.AgentFrame{}
 	return m, l.RecvMsg(m)
