@@ -126,7 +126,7 @@ func (t *turn) check(m *event.Submission) (*Outgoing, error) {
 	s, b := t.s, t.part.binding
 	switch {
 	case !b.Granted.Has(event.MaySubmit):
-		return nil, fmt.Errorf("the permission %q %w", event.MaySubmit, errNotGranted)
+		return nil, fmt.Errorf("needs the permission %q, which %w", event.MaySubmit, errNotGranted)
 	case s.State.Header == nil:
 		// Until then it is not known what submissions the message at hand has come of.
 		return nil, fmt.Errorf("nothing can be submitted at %s: it takes an event that has the header section", t.kind)

@@ -69,7 +69,7 @@ func TestSubmissions(t *testing.T) {
 		{name: "the same twice is one", all: []*event.Submission{letter("alice@example.org"), letter("alice@example.org")}, sent: 1},
 		{name: "two", all: []*event.Submission{letter("alice@example.org"), letter("bob@example.org")}, sent: 2},
 		{name: "too many", all: eleven, sent: 10, problem: "10 messages at one event"},
-		{name: "not granted", all: []*event.Submission{letter("alice@example.org")}, change: without(event.MaySubmit), problem: `"submit" was not granted`},
+		{name: "not granted", all: []*event.Submission{letter("alice@example.org")}, change: without(event.MaySubmit), problem: `needs the permission "submit", which was not granted`},
 		{name: "too early", at: event.RcptCommand, all: []*event.Submission{letter("alice@example.org")},
 			session: func(s *Session) { s.State.Header = nil }, problem: "nothing can be submitted at OnRcptCommand"},
 		{name: "nobody sends", all: []*event.Submission{letter("alice@example.org")}, session: func(s *Session) { s.Sender = nil }, problem: "sends no mail"},
