@@ -49,7 +49,8 @@ type Conversation struct {
 func (c *Conversation) Decide(ctx context.Context, events []event.Event, state *event.State, limit time.Duration) (event.Verdict, error) {
 	s := c.current(state)
 	last := &events[len(events)-1]
-	if c.isPoison(state) {
+	if c.isPoison(state) || c.killedBefore(last, state) {
+		c.judged = nil
 		return event.Verdict{}, c.failed(last, fmt.Errorf("%w: it did before", event.ErrPoison))
 	}
 	s.stats.calls.Add(1)

@@ -89,6 +89,7 @@ func (v *supervisor) rollBack(why string) bool {
 		}()
 	}
 	v.spec, v.breaker = p.spec, breaker{}
+	v.poisons.clear()
 	v.undone, v.failed = undoing(failed, p.spec, why), failed.Edition
 	state := stateStarting
 	if now != nil {

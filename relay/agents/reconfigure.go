@@ -93,6 +93,7 @@ func (v *supervisor) tell(ctx context.Context, inst *instance, s *spec, home str
 	if s.Edition != v.spec.Edition { // the operator's, and it is not taken back
 		v.endProbation()
 		v.undone = ""
+		v.poisons.clear()
 	}
 	inst.terms.Store(t)
 	inst.edition.Store(s.Edition)

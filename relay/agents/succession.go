@@ -36,6 +36,7 @@ func (v *supervisor) supersede(inst *instance, s *spec) {
 	was := v.spec
 	old := v.adopt(inst, s)
 	v.undone = ""
+	v.poisons.clear()
 	if old == nil || v.patience <= 0 {
 		v.leave(old)
 	} else {

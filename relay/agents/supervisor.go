@@ -64,7 +64,8 @@ type supervisor struct {
 	undone    string      // which swap was taken back and why, until the next change
 	failed    uint64      // the edition that it had brought
 
-	trial trial
+	trial   trial
+	poisons poisons
 }
 
 func newSupervisor(s *spec, log *slog.Logger, st *stats, gen *atomic.Uint64) *supervisor {

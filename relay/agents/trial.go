@@ -64,8 +64,9 @@ func (c *Conversation) retry(ctx context.Context, died *instance, events []event
 		c.markPoison(state)
 		c.pending = nil
 		last := &events[len(events)-1]
+		memory := v.poisons.remember(keyOf(last, state), time.Now())
 		v.log.Error("message kills the agent, it is not shown again", "session", c.session,
-			"message", messageID(state), "event", last.Kind.String(), "pid", inst.pid, "cause", inst.cause)
+			"message", messageID(state), "event", last.Kind.String(), "pid", inst.pid, "cause", inst.cause, "for_s", memory.Seconds())
 		return event.Verdict{}, fmt.Errorf("%w: %w", event.ErrPoison, inst.cause)
 	}
 }
