@@ -442,3 +442,31 @@ func (q *quiet) Open(string) Conversation { return q }
 func (q *quiet) Decide(context.Context, []event.Event, *event.State, time.Duration) (event.Verdict, error) {
 	return event.Verdict{}, nil
 }
+
+// An agent that gave words and no code was answered for with the relay's own words: what was
+// told at HELP and NOOP was lost.
+func TestWordsOfAnAgentWithoutACode(t *testing.T) {
+	for _, c := range []struct {
+		at     event.Kind
+		action event.Action
+		want   string
+	}{
+		{event.HelpCommand, event.Continue, "214 2.0.0 one/two"},
+		{event.NoopCommand, event.Accept, "250 2.0.0 one/two"},
+		{event.RsetCommand, event.Continue, "0 "},
+		{event.MailCommand, event.RejectIt, "550 5.7.1 one/two"},
+		{event.MailCommand, event.TempFail, "451 4.7.1 one/two"},
+		{event.Connect, event.Hangup, "421 4.7.0 one/two"},
+	} {
+		v := event.Verdict{Action: c.action, Reply: reply.Reply{Lines: []string{"one", "two"}}}
+		_, s := open(event.FrontEnd, bind("a", &fake{decide: answer(v)}, c.at))
+		d := s.Fire(t.Context(), event.Event{Kind: c.at})
+		got := fmt.Sprint(d.Reply.Code, " ")
+		if e := d.Reply.EnhancedString(); e != "" {
+			got += e + " "
+		}
+		if got += strings.Join(d.Reply.Lines, "/"); got != c.want {
+			t.Errorf("%s, %s: %q, want %q", c.at, c.action, got, c.want)
+		}
+	}
+}

@@ -81,18 +81,19 @@ func replyFor(k event.Kind, a event.Action, r reply.Reply) (reply.Reply, error) 
 	case event.Hangup:
 		classes = []int{4, 5}
 	case event.Continue, event.Accept, event.Skip, event.Detach:
-		if k != event.HelpCommand && k != event.NoopCommand || r.Code == 0 {
+		if k != event.HelpCommand && k != event.NoopCommand || r.Code == 0 && len(r.Lines) == 0 {
 			return reply.Reply{}, nil
 		}
 		classes = []int{2}
 	default:
 		return reply.Reply{}, nil
 	}
+	usual := defaultReply(k, a)
 	if r.Code == 0 {
-		return defaultReply(k, a), nil
+		r.Code, r.Enhanced = usual.Code, usual.Enhanced
 	}
 	if len(r.Lines) == 0 {
-		r.Lines = defaultReply(k, a).Lines
+		r.Lines = usual.Lines
 	}
 	if err := checkReply(r, classes...); err != nil {
 		return reply.Reply{}, fmt.Errorf("verdict %s: %w", a, err)
@@ -123,7 +124,10 @@ func defaultReply(k event.Kind, a event.Action) reply.Reply {
 		}
 		return reply.New(451, reply.Enhanced{Subject: 7, Detail: 1}, "try again later")
 	}
-	return reply.New(250, reply.Enhanced{}, "ok") // the text for a code that came without one
+	if k == event.HelpCommand {
+		return reply.New(214, reply.Enhanced{}, "ok") // RFC 5321 §4.3.2
+	}
+	return reply.New(250, reply.Enhanced{}, "ok")
 }
 
 // checkReply says why an agent's reply must not reach a client. Text beyond ASCII is for
