@@ -194,7 +194,9 @@ func TestAHangingSubmissionLeavesTimeForTheOthers(t *testing.T) {
 func TestASubmissionOutlivesTheClient(t *testing.T) {
 	var results []event.Submitted
 	_, s := open(event.FrontEnd, bind("a", submitting(&results, letter("a@example.org")), event.EndOfHeaders))
-	s.Sender = &post{send: func(ctx context.Context) (reply.Reply, error) { return reply.New(250, reply.Enhanced{}, "ok"), ctx.Err() }}
+	s.Sender = &post{send: func(ctx context.Context) (reply.Reply, error) {
+		return reply.New(250, reply.Enhanced{}, "ok"), ctx.Err()
+	}}
 	inMessage(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -216,18 +216,27 @@ func (g *gate) ask(k event.Kind, arg string) error {
 	return g.agents.Fire(g.ctx, event.Event{Kind: k, Argument: text(arg)}).Refusal()
 }
 
+// answerOr answers a command that only agents have anything to say to: in their words, where they have any.
+func (g *gate) answerOr(c *command, k event.Kind, otherwise reply.Reply) {
+	d := g.agents.Fire(g.ctx, event.Event{Kind: k, Argument: text(c.arg)})
+	if d.Reply.Code == 0 {
+		d.Reply = otherwise
+	}
+	g.answer(c, d.Reply, d.Refusal())
+}
+
 func (g *gate) noop(c *command) {
 	if g.badArgument(c) {
 		return
 	}
-	g.answer(c, reply.New(250, reply.Enhanced{}, "ok"), g.ask(event.NoopCommand, c.arg))
+	g.answerOr(c, event.NoopCommand, reply.New(250, reply.Enhanced{}, "ok"))
 }
 
 func (g *gate) help(c *command) {
 	if g.badArgument(c) {
 		return
 	}
-	g.answer(c, reply.New(214, reply.Enhanced{}, "see RFC 5321"), g.ask(event.HelpCommand, c.arg))
+	g.answerOr(c, event.HelpCommand, reply.New(214, reply.Enhanced{}, "see RFC 5321"))
 }
 
 // verify neither confirms nor denies (RFC 5321 §3.5.3, §7.3).

@@ -38,7 +38,7 @@ import (
 //
 //	! limit recipients 2        before the start: a limit, "tls starttls", "tls starttls without" (a certificate),
 //	                            "tls implicit plain" (a client that does not know), "hop size=1000",
-//	                            "agent OnConnect reject 554 5.7.1" or "agent OnReject notify"
+//	                            "agent OnConnect reject 554 5.7.1 a line|another" or "agent OnReject notify"
 //	                            "proxy" or "xclient": who connects, 198.51.100.7, is in that list;
 //	                            "internal ADDRESS" is in networks.relay; "taken ADDRESS" has a connection already
 //	! auth optional             … alice may log in by PLAIN or LOGIN, her password is "secret"; or "required"
@@ -250,7 +250,8 @@ func parseVerdict(t *testing.T, words []string) event.Verdict {
 			t.Fatal(err)
 		}
 		code, _ := strconv.Atoi(words[1])
-		v.Reply = reply.New(code, reply.Enhanced{Subject: subject, Detail: detail}, strings.Join(words[3:], " "))
+		v.Reply = reply.New(code, reply.Enhanced{Subject: subject, Detail: detail}, "")
+		v.Reply.Lines = strings.Split(strings.Join(words[3:], " "), "|")
 	}
 	return v
 }

@@ -85,6 +85,15 @@ func TestAgentSubmitsAndCannotLoop(t *testing.T) {
 	}
 }
 
+// The words are the agent's, the code is that of the command.
+func TestAgentWordsTheAnswerToHelp(t *testing.T) {
+	a := startArchived(t, &smtptest.Sink{}, relaytest.Options{})
+	reply, err := a.c.Cmd("HELP")
+	if want := "214-2.0.0 mail is archived here\n214 2.0.0 ask archive@example.org"; err != nil || reply != want {
+		t.Errorf("%q, %v, want %q", reply, err, want)
+	}
+}
+
 func TestAgentsMessageIsSentOnceThoughTheAgentDies(t *testing.T) {
 	a := startArchived(t, &smtptest.Sink{}, relaytest.Options{})
 	a.send(t, "", "Subject: die\r\n\r\nbody\r\n")

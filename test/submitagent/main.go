@@ -44,6 +44,11 @@ func (archivist) OnProxyInboundMessage(_ context.Context, _ *agent.Message, hop 
 	return agent.Accept().Because("to " + hop.Name + " at " + hop.Address)
 }
 
+// OnHelpCommand says what the agent does, in words alone.
+func (archivist) OnHelpCommand(context.Context, *agent.Session, string) agent.Verdict {
+	return agent.Continue().Text("mail is archived here", "ask archive@example.org")
+}
+
 func main() {
 	agent.Serve(agent.New("archivist", archivist{}, agent.Asks(agent.SubmitMail, agent.ChangeSender)))
 }
