@@ -328,7 +328,7 @@ func newRogueRig(t *testing.T, at event.Kind, do func(visit, *agentv1.Event) []*
 // open begins a session that stands where the event comes, with a message at its end.
 func (r *rogueRig) open(id string) *pipeline.Session {
 	s := r.agents.Open(id, &event.Connection{})
-	env := &mail.Envelope{ID: id + "-1", From: mail.Path{Local: "a", Domain: "example.com"}}
+	env := &mail.Envelope{ID: id + "-1", From: mail.Path{Local: id, Domain: "example.com"}}
 	env.Add(mail.Recipient{Path: mail.Path{Local: "b", Domain: "example.org"}})
 	s.Begin(env)
 	s.SetHeader(mail.ParseHeader(r.header))
@@ -372,7 +372,7 @@ func (r *rogueRig) check(t *testing.T, s *pipeline.Session, k event.Kind, policy
 	if len(s.State.Bag) > 0 || !bytes.Equal(s.State.Header.AppendTo(nil), r.header) {
 		t.Errorf("part of the answer was applied: %v, %q", s.State.Bag, s.State.Header.AppendTo(nil))
 	}
-	if e := s.State.Envelope; e.From.String() != "a@example.com" || !refused && len(e.Recipients) != 1 {
+	if e := s.State.Envelope; e.From.String() != "bad@example.com" || !refused && len(e.Recipients) != 1 {
 		t.Errorf("the envelope became %v", e)
 	}
 }
