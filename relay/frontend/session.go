@@ -143,6 +143,9 @@ func (s *Session) Content(ctx context.Context, header *mail.Header, body io.Read
 	if err != nil {
 		told = reply.From(err)
 		result = "refused"
+		if s.tx.hop != nil { // OnReject is yet to come, for which nobody needs a connection
+			s.letGo()
+		}
 	}
 	s.tx.outcome = outcome{result, told, err, int64(header.Size()) + counted.n, repaired(body), time.Since(s.tx.begun)}
 	if result == discarded {

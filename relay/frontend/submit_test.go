@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.org/relay/relay/event"
@@ -158,6 +159,34 @@ func TestAgentsMessageSaysWhatItIs(t *testing.T) {
 			t.Errorf("the next hop was sent\n%s\nwant%s", log, want)
 		}
 	}
+}
+
+// OnReject comes when the client has its answer. The next hop's connection is given back by then, and not by
+// the idle timer and an agent's message at the same time.
+func TestAgentsMessageAfterARefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var result event.Submitted
+		late := submits(event.Reject, note, &result)[event.Reject]
+		h := start(t, Live, fakeAgent{
+			event.EndOfHeaders: func(*event.State, event.Event) event.Verdict { return event.Verdict{Action: event.RejectIt} },
+			event.Reject: func(st *event.State, ev event.Event) event.Verdict {
+				time.Sleep(idleRelease)
+				return late(st, ev)
+			},
+		})
+		sealing(h)
+		h.mail("bob@example.net")
+		h.rcpt("alice@example.org")
+		h.hop.log = nil
+		header, body, _ := strings.Cut(message, "\r\n\r\n")
+		h.wantReply(told(h.Session.Content(t.Context(), mail.ParseHeader([]byte(header+"\r\n")), strings.NewReader("\r\n"+body))), 550, "")
+		h.wantHop("release")
+		h.agents.Fire(t.Context(), event.Event{Kind: event.Reject, Rejection: &event.Rejection{}})
+		if result.Err != nil || result.Reply.Code != 250 {
+			t.Errorf("result %+v", result)
+		}
+		h.Session.Reset(t.Context())
+	})
 }
 
 // An agent that answers its own mail comes to an end, however the mail comes back; what others make up

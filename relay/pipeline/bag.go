@@ -15,6 +15,10 @@ import (
 // scopes together.
 const MaxBagBytes = 64 << 10
 
+// MaxProperties is in how many entries: each of them goes to every other agent with some octets of its
+// own, and a frame has an end.
+const MaxProperties = 1000
+
 // maxKey is how long a key may be, in bytes.
 const maxKey = 256
 
@@ -53,14 +57,18 @@ func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // checkBag says whether an agent keeps too much.
 func checkBag(bag []event.Property, agent string) error {
-	n := 0
+	n, entries := 0, 0
 	for i := range bag {
 		if bag[i].Agent == agent {
+			entries++
 			n += len(bag[i].Key) + len(bag[i].Value)
 		}
 	}
 	if n > MaxBagBytes {
 		return fmt.Errorf("properties of %d bytes: an agent may keep %d in a session", n, MaxBagBytes)
+	}
+	if entries > MaxProperties {
+		return fmt.Errorf("%d properties: an agent may keep %d in a session", entries, MaxProperties)
 	}
 	return nil
 }

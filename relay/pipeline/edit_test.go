@@ -293,3 +293,25 @@ func TestAddedFieldNeverRunsIntoAnOddNeighbour(t *testing.T) {
 		})
 	}
 }
+
+func TestPropertiesOfAnAgentAreCounted(t *testing.T) {
+	n := 0
+	more := func(context.Context, []event.Event, *event.State, time.Duration) (event.Verdict, error) {
+		edits := make([]event.Edit, MaxProperties/2)
+		for i := range edits {
+			n++
+			edits[i] = event.Edit{Op: event.SetProperty, Property: event.Property{Key: fmt.Sprint(n)}}
+		}
+		return event.Verdict{Edits: edits}, nil
+	}
+	_, s := open(event.FrontEnd, bind("a", &fake{decide: more}, event.NoopCommand))
+	for i := range 3 {
+		d := s.Fire(t.Context(), event.Event{Kind: event.NoopCommand})
+		if (d.Err != nil) != (i == 2) {
+			t.Errorf("%d properties: %v", n, d.Err)
+		}
+	}
+	if len(s.State.Bag) != MaxProperties {
+		t.Errorf("%d properties are kept", len(s.State.Bag))
+	}
+}
