@@ -1496,7 +1496,7 @@ type Limits struct {
 	MaxFrameBytes      uint32                 `protobuf:"varint,1,opt,name=max_frame_bytes,json=maxFrameBytes,proto3" json:"max_frame_bytes,omitempty"`                // 1 MiB: no frame of either side is larger
 	InlineContentBytes uint32                 `protobuf:"varint,2,opt,name=inline_content_bytes,json=inlineContentBytes,proto3" json:"inline_content_bytes,omitempty"` // 64 KiB: content up to this size comes inline
 	MaxEdits           uint32                 `protobuf:"varint,3,opt,name=max_edits,json=maxEdits,proto3" json:"max_edits,omitempty"`                                 // a verdict; 1000
-	MaxPropertyBytes   uint32                 `protobuf:"varint,4,opt,name=max_property_bytes,json=maxPropertyBytes,proto3" json:"max_property_bytes,omitempty"`       // a session and agent; 64 KiB
+	MaxPropertyBytes   uint32                 `protobuf:"varint,4,opt,name=max_property_bytes,json=maxPropertyBytes,proto3" json:"max_property_bytes,omitempty"`       // a session and agent; 64 KiB, in 1000 entries at most
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
