@@ -55,7 +55,7 @@ func (s *stream) attach(w *agentv1.Event, c *Conversation, state *event.State, h
 	}
 	if headers && state.Header != nil && seen.header != state.HeaderRevision+1 {
 		fillHeaders(&s.headers, state.Header, s.inst.terms.Load().headerNames)
-		if len(s.headers.Raw) > largeState {
+		if n := len(s.headers.Raw) + 8*len(s.headers.End); n > s.inline(largeHeaders) {
 			if err := s.large(c, agentv1.StateChunk_PART_HEADERS, &s.headers); err != nil {
 				return err
 			}
@@ -88,11 +88,19 @@ func (s *stream) attachEnvelope(w *agentv1.Event, c *Conversation, state *event.
 		return nil
 	}
 	envelope := envelopeOf(state.Envelope)
-	if len(envelope.Recipients) > 1000 && proto.Size(envelope) > largeState {
+	if len(envelope.Recipients) > manyRecipients && proto.Size(envelope) > s.inline(largeEnvelope) {
 		return s.large(c, agentv1.StateChunk_PART_ENVELOPE, envelope)
 	}
 	w.Envelope = envelope
 	return nil
+}
+
+// inline is up to what size a part goes with the event.
+func (s *stream) inline(size int) int {
+	if s.inst.terms.Load().largeState {
+		return size
+	}
+	return largestPart
 }
 
 func (s *stream) large(c *Conversation, part agentv1.StateChunk_Part, m proto.Message) error {

@@ -182,6 +182,29 @@ func TestHeaderSectionLargerThanAFrameComesInChunks(t *testing.T) {
 	c.End(nil, state, event.DisconnectQuit)
 }
 
+// Header section, envelope and bag are each small enough for a frame, and together they are not. The agent
+// ends a stream on which more than a frame comes.
+func TestHeaderSectionAndEnvelopeTogetherKeepToTheFrame(t *testing.T) {
+	r := newRig(t)
+	c := r.enabled(t, "frames").Open("s")
+	state := newState("s")
+	state.Envelope = &mail.Envelope{ID: "m"}
+	long := strings.Repeat("r", 200)
+	for i := range 900 {
+		path, err := mail.ParseMailbox(fmt.Sprintf("%s%d@example.org", long, i), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state.Envelope.Add(mail.Recipient{Path: path, Original: path})
+	}
+	state.Header = mail.ParseHeader([]byte(strings.Repeat("X: "+strings.Repeat("y", 900)+"\r\n", 950)))
+	v, err := c.Decide(t.Context(), []event.Event{{Seq: 1, Kind: event.EndOfHeaders}}, state, 5*time.Second)
+	if err != nil || !strings.Contains(v.Reason, "parts=Cce chunks=2") {
+		t.Errorf("%q, %v", v.Reason, err)
+	}
+	c.End(nil, state, event.DisconnectQuit)
+}
+
 func TestFaultsGiveTheirError(t *testing.T) {
 	for _, tt := range []struct {
 		sender string

@@ -24,12 +24,18 @@ var errGone = errors.New("agent process is gone")
 // event goes over another one.
 var errStale = errors.New("agent ended the stream after the last session")
 
-// largeState is the size from which an attached part goes in chunks, so that no frame is
-// larger than the contract allows.
+// The sizes above which an attached part goes in chunks, so that no frame is larger than the contract allows:
+// header section, envelope and bags may all come on one event. Who takes no chunks gets a part of up to
+// largestPart with the event.
 const (
-	largeState = 900 << 10
-	chunkSize  = 512 << 10
+	largeHeaders  = 512 << 10
+	largeEnvelope = 256 << 10
+	largestPart   = 900 << 10
+	chunkSize     = 512 << 10
 )
+
+// manyRecipients is from when on an envelope may be large: one with all its parameters takes up to 2.5 KB.
+const manyRecipients = 100
 
 // stream is one kept Session stream with the frames used on it. It serves one conversation
 // at a time, and is used by that one's goroutine.

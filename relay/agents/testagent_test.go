@@ -74,6 +74,10 @@ func behave(how string) {
 		fmt.Fprintln(os.Stderr, `{"@message":5}`)
 		fmt.Fprintln(os.Stderr, strings.Repeat("x", 100_000))
 	}
+	most := 8 << 20
+	if how == "frames" {
+		most = agentv1.MaxFrameBytes
+	}
 	stdout := os.Stdout
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
@@ -81,7 +85,7 @@ func behave(how string) {
 		},
 		Plugins: plugin.PluginSet{agentv1.PluginName: glue{service: &testService{how: how, stdout: stdout}}},
 		GRPCServer: func(o []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(o, grpc.MaxRecvMsgSize(8<<20))...)
+			return grpc.NewServer(append(o, grpc.MaxRecvMsgSize(most))...)
 		},
 		Logger: hclog.NewNullLogger(),
 	})
