@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.org/relay/relay/event"
+	"example.org/relay/test/needs"
 )
 
 // look does what the lines of the file "look" in the agent's home say and writes what came of
@@ -132,13 +133,6 @@ func (r *rig) enabledFrom(t *testing.T, name, path string) *Agent {
 	return all[len(all)-1]
 }
 
-func requireRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: needs root")
-	}
-}
-
 func TestAgentKilledByItsMemoryLimitIsReplacedAndSaysSo(t *testing.T) {
 	r := newRig(t)
 	limit := uint64(100e6)
@@ -148,7 +142,7 @@ func TestAgentKilledByItsMemoryLimitIsReplacedAndSaysSo(t *testing.T) {
 	if limits := infos[0].Limits; len(limits) != 1 || !strings.Contains(limits[0], "Memory: 100 MB") {
 		t.Fatalf("limits: %q", limits)
 	} else if !strings.Contains(limits[0], "control group") {
-		t.Skip("SKIPPED: ", limits[0])
+		needs.Unable(t, "%s", limits[0])
 	}
 	c := a.Open("hog")
 	_, err := mailFrom(t, c, newState("hog"), 1, "hog", 20*time.Second)
@@ -172,7 +166,7 @@ func TestAgentKilledByItsMemoryLimitIsReplacedAndSaysSo(t *testing.T) {
 }
 
 func TestAgentsOfOtherUsers(t *testing.T) {
-	requireRoot(t)
+	needs.Root(t)
 	dir := openDir(t)
 	r := newRigIn(t, filepath.Join(dir, "state"))
 	nobody, daemon := "nobody", "daemon"
@@ -208,7 +202,7 @@ func TestAgentsOfOtherUsers(t *testing.T) {
 
 // The files go with the agent when its user changes, forth and back; a try changes nothing.
 func TestUserOfAnAgentChanges(t *testing.T) {
-	requireRoot(t)
+	needs.Root(t)
 	dir := openDir(t)
 	r := newRigIn(t, filepath.Join(dir, "state"))
 	a := r.enabledFrom(t, "good", filepath.Join(dir, "good"))
@@ -253,7 +247,7 @@ func ownerOf(t *testing.T, path string) uint32 {
 
 // Where the new process does not start, the old one has its files again.
 func TestUserThatCannotRunTheProgramLeavesTheOldOne(t *testing.T) {
-	requireRoot(t)
+	needs.Root(t)
 	dir := openDir(t)
 	r := newRigIn(t, filepath.Join(dir, "state"))
 	a := r.enabledFrom(t, "good", filepath.Join(dir, "good"))
@@ -322,7 +316,7 @@ func TestNetworkIsForThoseThatAreGrantedIt(t *testing.T) {
 	case strings.Contains(text, "seccomp refuses"):
 		refused = "EAFNOSUPPORT"
 	default:
-		t.Skip("SKIPPED: ", text)
+		needs.Unable(t, "%s", text)
 	}
 	addr := l.Addr().String()
 	r.looks(t, a, map[string]string{"tcp " + addr: refused, "udp " + addr: refused})

@@ -38,9 +38,7 @@ type voice struct {
 func play(name string, s *spec) *voice {
 	a := &voice{name: name}
 	t := &terms{resume: true, deferred: true}
-	for i := range s.Described.Subscriptions {
-		t.subs = append(t.subs, s.Described.Subscriptions[i])
-	}
+	t.subs = append(t.subs, s.Described.Subscriptions...)
 	a.inst = newInstance("a", a, &fakeProcess{make(chan struct{})}, t, slog.New(slog.DiscardHandler))
 	a.inst.program = s.program()
 	a.inst.edition.Store(s.Edition)

@@ -4,13 +4,15 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"example.org/relay/test/needs"
 )
 
 // An agent can run as the relay's own user: it is told apart by what it cannot take off.
 func TestProcessWithoutNewPrivilegesIsKnown(t *testing.T) {
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil {
-		t.Skip("SKIPPED: no setpriv")
+		needs.Absent(t, "setpriv is not installed")
 	}
 	if unprivileged(os.Getpid()) {
 		t.Skip("SKIPPED: the tests run without new privileges themselves")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.org/relay/test/needs"
 	"example.org/relay/test/relaytest"
 	"example.org/relay/test/smtptest"
 )
@@ -32,7 +33,7 @@ relay = ["127.0.0.0/8", "192.0.2.0/24"]`})
 	host, port, _ := net.SplitHostPort(r.Addr)
 
 	t.Run("swaks", func(t *testing.T) {
-		needs(t, "swaks")
+		needs.Program(t, "swaks")
 		for _, tt := range []struct {
 			name, version, family, source, to, want string
 		}{
@@ -74,7 +75,7 @@ relay = ["127.0.0.0/8", "192.0.2.0/24"]`})
 		}
 	})
 	t.Run("swaks, without a header", func(t *testing.T) {
-		needs(t, "swaks")
+		needs.Program(t, "swaks")
 		out, ok := run(t, "swaks", "--server", host, "--port", port, "--timeout", "20", "--to", "a@example.org")
 		if ok || strings.Contains(out, "220 ") {
 			t.Errorf("swaks:\n%s", out)
@@ -82,7 +83,7 @@ relay = ["127.0.0.0/8", "192.0.2.0/24"]`})
 		relaytest.Eventually(t, "the log says why", func() bool { return r.Log.Contains("no PROXY header, connection closed") })
 	})
 	t.Run("curl", func(t *testing.T) {
-		needs(t, "curl")
+		needs.Program(t, "curl")
 		file := filepath.Join(t.TempDir(), "message.eml")
 		write(t, file, "From: curl@example.net\r\nSubject: by curl\r\n\r\nhello\r\n")
 		out, ok := run(t, "curl", "-sS", "--haproxy-protocol", "smtp://"+r.Addr+"/client.example.net", "--mail-from", "curl@example.net",
@@ -111,7 +112,7 @@ relay = ["127.0.0.0/8", "192.0.2.0/24"]`})
 // throughHAProxy sends a message through HAProxy for each version of the protocol. HAProxy looks whether the relay
 // is there meanwhile, by connections of its own.
 func throughHAProxy(t *testing.T, r *relaytest.Relay, sink *smtptest.Sink) {
-	program := needs(t, "haproxy")
+	program := needs.Program(t, "haproxy")
 	for _, send := range []string{"send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"} {
 		t.Run(send, func(t *testing.T) {
 			addr := freeAddr(t)
@@ -169,7 +170,7 @@ backend relay
 
 // XCLIENT by swaks, in one command and in several.
 func TestXClientByARealClient(t *testing.T) {
-	needs(t, "swaks")
+	needs.Program(t, "swaks")
 	sink := (&smtptest.Sink{}).Start(t)
 	r := relaytest.Start(t, relaytest.Options{NextHop: sink.Addr(), Networks: `xclient = ["127.0.0.1"]
 relay = ["127.0.0.0/8", "192.0.2.0/24"]`})

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.org/relay/test/needs"
 	"example.org/relay/test/relaytest"
 	"example.org/relay/test/smtptest"
 )
@@ -154,7 +155,7 @@ func bySwaks(t *testing.T, to target, message []byte) (string, bool) {
 		args = append(args, "--auth", to.login.mechanism, "--auth-user", to.login.user, "--auth-password", to.login.password)
 	}
 	// It ends the data with a line end of its own.
-	return feed(t, bytes.TrimSuffix(local(message), []byte("\n")), nil, needs(t, "swaks"), args...)
+	return feed(t, bytes.TrimSuffix(local(message), []byte("\n")), nil, needs.Program(t, "swaks"), args...)
 }
 
 func byMsmtp(t *testing.T, to target, message []byte) (string, bool) {
@@ -173,7 +174,7 @@ func byMsmtp(t *testing.T, to target, message []byte) (string, bool) {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil { // it takes no other mode
 		t.Fatal(err)
 	}
-	return feed(t, local(message), nil, needs(t, "msmtp"), "--debug", "--file="+path, to.to)
+	return feed(t, local(message), nil, needs.Program(t, "msmtp"), "--debug", "--file="+path, to.to)
 }
 
 func byCurl(t *testing.T, to target, message []byte) (string, bool) {
@@ -185,17 +186,17 @@ func byCurl(t *testing.T, to target, message []byte) (string, bool) {
 	if to.login != nil {
 		args = append(args, "--user", to.login.user+":"+to.login.password, "--login-options", "AUTH="+to.login.mechanism)
 	}
-	return feed(t, message, nil, needs(t, "curl"), args...)
+	return feed(t, message, nil, needs.Program(t, "curl"), args...)
 }
 
 func byNodemailer(t *testing.T, to target, message []byte) (string, bool) {
 	modules := peer(t, "npm/node_modules")
 	args := append([]string{"testdata/nodemailer.js"}, script(to)...)
-	return feed(t, message, []string{"NODE_PATH=" + modules}, needs(t, "node"), args...)
+	return feed(t, message, []string{"NODE_PATH=" + modules}, needs.Program(t, "node"), args...)
 }
 
 func bySmtplib(t *testing.T, to target, message []byte) (string, bool) {
-	return feed(t, message, nil, needs(t, "/usr/bin/python3"), append([]string{"testdata/smtplib.py"}, script(to)...)...)
+	return feed(t, message, nil, needs.Program(t, "/usr/bin/python3"), append([]string{"testdata/smtplib.py"}, script(to)...)...)
 }
 
 // script is how the scripts in testdata are told what to do.

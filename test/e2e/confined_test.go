@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"example.org/relay/test/needs"
 	"example.org/relay/test/relaytest"
 )
 
@@ -34,7 +35,7 @@ func TestConfinedAgentThatTakesTooMuchMemoryIsReplaced(t *testing.T) {
 	f := startFaulty(t, "marker", "memory = \"150MB\"")
 	pid := f.Agent("fault").Pid
 	if groupOf(t, pid, "memory") == "" {
-		t.Skip("SKIPPED: no control group for memory")
+		needs.Unable(t, "no control group for memory")
 	}
 	if reply := f.send(t, "fault: hog"); !strings.HasPrefix(reply, "451 ") {
 		t.Errorf("answered %q, want 451", reply)
@@ -53,7 +54,7 @@ func TestConfinedForkBombEndsAtTheLimitAndLeavesNothing(t *testing.T) {
 	pid := f.Agent("fault").Pid
 	group := groupOf(t, pid, "pids")
 	if group == "" {
-		t.Skip("SKIPPED: no control group for processes")
+		needs.Unable(t, "no control group for processes")
 	}
 	if reply := f.send(t, "fault: forks"); !strings.HasPrefix(reply, "451 ") {
 		t.Errorf("answered %q, want 451", reply)
@@ -85,13 +86,11 @@ func groupsLeft(parent string) []string {
 }
 
 func TestConfinedAgentWithAFullDirectoryCostsOnlyItsOwnMessages(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: mounting a small file system needs root")
-	}
+	needs.Root(t)
 	f := startFaulty(t, "marker", "")
 	home := filepath.Join(filepath.Dir(f.Config), "var/agents/FrontEnd/fault")
 	if err := syscall.Mount("tmpfs", home, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skip("SKIPPED: a small file system cannot be mounted: ", err)
+		needs.Unable(t, "a small file system cannot be mounted: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(home, syscall.MNT_DETACH); err != nil {

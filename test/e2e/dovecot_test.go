@@ -14,6 +14,7 @@ import (
 
 	"example.org/relay/relay/mail"
 	"example.org/relay/relay/nexthop"
+	"example.org/relay/test/needs"
 	"example.org/relay/test/relaytest"
 )
 
@@ -25,11 +26,9 @@ type dovecot struct {
 // startDovecot has mailboxes for b, c and full, which takes no message at all.
 func startDovecot(t *testing.T) *dovecot {
 	t.Helper()
-	program := needs(t, "dovecot")
-	needs(t, "/usr/lib/dovecot/lmtp")
-	if os.Getuid() != 0 {
-		t.Skip("SKIPPED: Dovecot is started as root here")
-	}
+	program := needs.Program(t, "dovecot")
+	needs.Program(t, "/usr/lib/dovecot/lmtp")
+	needs.Root(t)
 	dir, err := os.MkdirTemp("", "relay-dovecot-")
 	if err != nil {
 		t.Fatal(err)

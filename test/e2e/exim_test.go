@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"example.org/relay/test/needs"
 	"example.org/relay/test/relaytest"
 )
 
@@ -20,7 +21,7 @@ type exim struct {
 func newExim(t *testing.T, config string) *exim {
 	t.Helper()
 	program := peer(t, "exim/usr/sbin/exim4")
-	root(t)
+	needs.Root(t)
 	dir := folder(t, "spool", "log", "mail")
 	if out, err := exec.Command("chown", "-R", "Debian-exim:", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

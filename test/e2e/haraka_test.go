@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"example.org/relay/test/needs"
 	"example.org/relay/test/relaytest"
 )
 
@@ -37,7 +38,7 @@ exports.hook_queue = (next, connection) => {
 // startHaraka runs a Haraka that keeps mail for alice and bob of example.org, and knows nobody else.
 func startHaraka(t *testing.T, cert pair) mailServer {
 	t.Helper()
-	node, modules := needs(t, "node"), peer(t, "npm/node_modules")
+	node, modules := needs.Program(t, "node"), peer(t, "npm/node_modules")
 	dir := folder(t, "config", "plugins", "queue", "mail/alice", "mail/bob")
 	_, port, _ := net.SplitHostPort(freeAddr(t))
 	// It makes parameters of its own otherwise, which takes many seconds.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"example.org/relay/test/needs"
 	"example.org/relay/test/relaytest"
 )
 
@@ -26,19 +27,8 @@ func peer(t *testing.T, name string) string {
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	if os.Getenv("RELAY_REQUIRE_PEERS") != "" {
-		t.Fatalf("%s is not there", path)
-	}
-	t.Skipf("SKIPPED: %s is not there (make peers)", path)
+	needs.Absent(t, "%s is not there (make peers)", path)
 	return ""
-}
-
-// root skips the test where it has not the rights to start a mail server.
-func root(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("SKIPPED: this mail server must be started as root")
-	}
 }
 
 // folder is one that every user may enter, with further ones in it.

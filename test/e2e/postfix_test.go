@@ -10,29 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"example.org/relay/test/needs"
 	"example.org/relay/test/relaytest"
 )
-
-// needs skips the test where a program is not installed; with RELAY_REQUIRE_PEERS set, as in
-// CI, it fails it.
-func needs(t *testing.T, program string) string {
-	t.Helper()
-	if filepath.IsAbs(program) {
-		if _, err := os.Stat(program); err == nil {
-			return program
-		}
-	}
-	for _, path := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin") {
-		if info, err := os.Stat(filepath.Join(path, program)); err == nil && !info.IsDir() {
-			return filepath.Join(path, program)
-		}
-	}
-	if os.Getenv("RELAY_REQUIRE_PEERS") != "" {
-		t.Fatalf("%s is not installed", program)
-	}
-	t.Skipf("SKIPPED: %s is not installed (Debian: make peers)", program)
-	return ""
-}
 
 // postfix is an instance of Debian's Postfix with a folder of its own.
 type postfix struct {
@@ -44,8 +24,8 @@ type postfix struct {
 // the test ends. It listens on the loopback interface.
 func startPostfix(t *testing.T, main string, services ...string) *postfix {
 	t.Helper()
-	program := needs(t, "postfix")
-	root(t)
+	program := needs.Program(t, "postfix")
+	needs.Root(t)
 	dir := folder(t, "etc", "spool", "data", "log", "mail")
 	if out, err := exec.Command("chown", "postfix", filepath.Join(dir, "data")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -150,7 +130,7 @@ mailbox_size_limit = 0
 message_size_limit = 40000000
 `+strings.Join(further, ""))
 	write(t, filepath.Join(p.dir, "etc", "main.cf"), read(t, filepath.Join(p.dir, "etc", "main.cf"))+"virtual_mailbox_base = "+p.dir+"/mail\n")
-	if out, err := exec.Command(needs(t, "postfix"), "-c", filepath.Join(p.dir, "etc"), "reload").CombinedOutput(); err != nil {
+	if out, err := exec.Command(needs.Program(t, "postfix"), "-c", filepath.Join(p.dir, "etc"), "reload").CombinedOutput(); err != nil {
 		t.Fatalf("reload: %v: %s", err, out)
 	}
 	return p
@@ -203,7 +183,7 @@ func read(t *testing.T, path string) string {
 // run runs a client and returns what it printed and whether it was content.
 func run(t *testing.T, program string, args ...string) (string, bool) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), needs(t, program), args...)
+	cmd := exec.CommandContext(t.Context(), needs.Program(t, program), args...)
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	return string(out), err == nil

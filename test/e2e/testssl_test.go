@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"example.org/relay/test/needs"
 	"example.org/relay/test/relaytest"
 	"example.org/relay/test/smtptest"
 )
@@ -26,7 +27,7 @@ func testssl(t *testing.T, checks ...string) []finding {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	args := slices.Concat([]string{"--quiet", "--warnings", "off", "--color", "0", "--nodns", "none", "--jsonfile", report}, checks)
-	cmd := exec.CommandContext(ctx, needs(t, "testssl"), args...)
+	cmd := exec.CommandContext(ctx, needs.Program(t, "testssl"), args...)
 	cmd.WaitDelay = time.Second
 	out, _ := cmd.CombinedOutput() // its exit code counts what it does not like
 	data, err := os.ReadFile(report)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.org/relay/test/needs"
 )
 
 func TestNoNewPrivilegesAlways(t *testing.T) {
@@ -18,7 +20,7 @@ func TestNoNewPrivilegesAlways(t *testing.T) {
 }
 
 func TestRootsCapabilitiesAreTaken(t *testing.T) {
-	requireRoot(t)
+	needs.Root(t)
 	got, _ := confined(t, machine(t), Policy{Network: true}, "status=CapEff", "status=CapBnd")
 	want := fmt.Sprintf("%016x", uint64(kept))
 	expect(t, got, map[string]string{"status=CapEff": want, "status=CapBnd": want})
@@ -47,7 +49,7 @@ func TestNetwork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !c.possible {
-				t.Skip("SKIPPED: this machine cannot")
+				needs.Unable(t, "%s cannot be had here", name)
 			}
 			m := *whole
 			c.change(&m)
@@ -148,7 +150,7 @@ func TestProtectedPathsAreLeftOut(t *testing.T) {
 }
 
 func TestUser(t *testing.T) {
-	requireRoot(t)
+	needs.Root(t)
 	m := machine(t)
 	nobody, err := m.User("nobody")
 	if err != nil {
@@ -189,7 +191,7 @@ func TestUserThatCannotBe(t *testing.T) {
 }
 
 func TestHandOver(t *testing.T) {
-	requireRoot(t)
+	needs.Root(t)
 	dir := t.TempDir()
 	tree, victim := filepath.Join(dir, "tree"), filepath.Join(dir, "victim")
 	for _, d := range []string{"tree/sub", "victim"} {
@@ -252,7 +254,7 @@ func grouped(t *testing.T) *Machine {
 	m := machine(t)
 	for _, c := range controllers {
 		if !m.groups.can(c) {
-			t.Skipf("SKIPPED: no control groups for %s: %s", c, m.groups.why())
+			needs.Unable(t, "no control groups for %s: %s", c, m.groups.why())
 		}
 	}
 	return m

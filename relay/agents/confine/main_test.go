@@ -182,11 +182,3 @@ func expect(t *testing.T, got map[string]string, want map[string]string) {
 		}
 	}
 }
-
-// requireRoot skips what root alone can do, but not where the tests must run.
-func requireRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: needs root")
-	}
-}
