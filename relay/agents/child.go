@@ -8,11 +8,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-plugin"
 	"golang.org/x/sys/unix"
 
 	"example.org/relay/relay/agents/confine"
@@ -24,7 +27,9 @@ import (
 type child struct {
 	cmd  *exec.Cmd
 	plan *confine.Plan
-	out  func(stream string) io.WriteCloser // where the lines of stdout and stderr go
+	// sockets is the directory in which the agent is to listen.
+	sockets string
+	out     func(stream string) io.WriteCloser // where the lines of stdout and stderr go
 
 	hello  *io.PipeReader // the handshake, then the end
 	exited chan struct{}  // closed when the process is reaped and its group killed
@@ -47,10 +52,10 @@ const maxHandshake = 4096
 // drainTime is how long output is read after the process ended: a grandchild may hold the pipe.
 const drainTime = 200 * time.Millisecond
 
-func newChild(plan *confine.Plan, path, dir string, out func(string) io.WriteCloser) *child {
+func newChild(plan *confine.Plan, path, dir, sockets string, out func(string) io.WriteCloser) *child {
 	cmd := &exec.Cmd{Path: path, Args: []string{path}, Dir: dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	return &child{cmd: cmd, plan: plan, out: out, exited: make(chan struct{})}
+	return &child{cmd: cmd, plan: plan, sockets: sockets, out: out, exited: make(chan struct{})}
 }
 
 // Start starts the process and the readers of its output.
@@ -186,8 +191,26 @@ func (c *child) pid() int {
 // Diagnose adds nothing to go-plugin's error.
 func (c *child) Diagnose(context.Context) string { return "" }
 
-// PluginToHost and HostToPlugin translate no addresses: the agent sees our file system.
-func (c *child) PluginToHost(network, addr string) (string, string, error) { return network, addr, nil }
+// PluginToHost takes the address that the agent says it listens on: a unix socket in the directory it was
+// given. Elsewhere it could be anybody who is then shown mail, over the network too, which the agent itself
+// may not have.
+func (c *child) PluginToHost(network, addr string) (string, string, error) {
+	if network != "unix" {
+		return "", "", fmt.Errorf("it says that it listens at %.80q of %.20q: must be a unix socket", addr, network)
+	}
+	real, err := filepath.EvalSymlinks(addr)
+	if err != nil {
+		return "", "", fmt.Errorf("its socket: %w", err)
+	}
+	dir, err := filepath.EvalSymlinks(c.sockets)
+	if err != nil {
+		return "", "", err
+	}
+	if !strings.HasPrefix(real, dir+"/") {
+		return "", "", fmt.Errorf("its socket %.200q is not in %s, the directory it was given for that", addr, plugin.EnvUnixSocketDir)
+	}
+	return network, real, nil
+}
 
 // HostToPlugin translates nothing.
 func (c *child) HostToPlugin(network, addr string) (string, string, error) { return network, addr, nil }

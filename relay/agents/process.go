@@ -148,7 +148,7 @@ func (w *workshop) start(ctx context.Context, s *spec, u *confine.User, home str
 		w.running.Done()
 	}
 	out := func(stream string) io.WriteCloser { return newLineLog(log.With("stream", stream)) }
-	p.child = newChild(plan, path, p.home, func(stream string) io.WriteCloser {
+	p.child = newChild(plan, path, p.home, dir, func(stream string) io.WriteCloser {
 		if stream == "stderr" {
 			return tee{out(stream), &p.words}
 		}

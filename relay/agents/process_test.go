@@ -78,3 +78,18 @@ func TestStartErrorHasTheProgramsOwnWords(t *testing.T) {
 		}
 	}
 }
+
+// Who listens elsewhere than in its directory is not connected to: it would be shown mail through the relay.
+func TestAgentIsReachedInItsOwnDirectoryOnly(t *testing.T) {
+	r := newRig(t)
+	for behaviour, want := range map[string]string{
+		"remote": "must be a unix socket",
+		"astray": "is not in PLUGIN_UNIX_SOCKET_DIR",
+		"linked": "is not in PLUGIN_UNIX_SOCKET_DIR",
+	} {
+		_, _, err := r.Install(t.Context(), InstallRequest{Name: "a", Service: "FrontEnd", Path: program(t, behaviour)})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", behaviour, err, want)
+		}
+	}
+}

@@ -70,6 +70,17 @@ func behave(how string) {
 	case "version9":
 		fmt.Println("1|9|unix|/nowhere|grpc|")
 		time.Sleep(time.Minute)
+	case "remote":
+		fmt.Println("1|1|tcp|127.0.0.1:9|grpc|")
+		time.Sleep(time.Minute)
+	case "astray":
+		fmt.Println("1|1|unix|/dev/null|grpc|")
+		time.Sleep(time.Minute)
+	case "linked":
+		path := filepath.Join(os.Getenv(plugin.EnvUnixSocketDir), "s")
+		_ = os.Symlink("/dev/null", path) // without it the start fails for another reason
+		fmt.Println("1|1|unix|" + path + "|grpc|")
+		time.Sleep(time.Minute)
 	case "poisonlog":
 		fmt.Fprintln(os.Stderr, `{"@message":5}`)
 		fmt.Fprintln(os.Stderr, strings.Repeat("x", 100_000))
