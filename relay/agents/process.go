@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
 	agentv1 "example.org/relay/proto/agent/v1"
@@ -62,6 +64,7 @@ const maxSocketPath = 100
 // short enough for unix sockets. What another host has left there is removed: the lock on
 // the state directory says that it is not running.
 func newWorkshop(stateDir string, log *slog.Logger) (*workshop, error) {
+	keepDescriptors()
 	w := &workshop{log: log, stateDir: stateDir, sockets: filepath.Join(stateDir, "sockets")}
 	const inside = "/1234567/plugin1234567890"
 	if len(w.sockets)+len(inside) > maxSocketPath {
@@ -80,6 +83,11 @@ func newWorkshop(stateDir string, log *slog.Logger) (*workshop, error) {
 	w.machine = newMachine(stateDir, log)
 	return w, nil
 }
+
+// keepDescriptors keeps from agents what the relay itself was started with beside its standard
+// streams: all that it opens by itself is kept from them already. A kernel before 5.11 does not
+// know the call, and then they stay.
+func keepDescriptors() { _ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) }
 
 // elsewhere makes a directory in base that has its name from the state directory, so that the
 // next host finds what a killed one has left. Where the name is somebody else's, who may
