@@ -91,6 +91,9 @@ func (r *reading) permissions(flag string, list *controlv1.StringList) *event.Pe
 	var set event.Permissions
 	for _, word := range list.Values {
 		if word == "all" {
+			if len(list.Values) > 1 {
+				r.note(flag, errors.New("all stands for itself: no other permission beside it"))
+			}
 			set = event.AllPermissions
 			continue
 		}

@@ -234,10 +234,14 @@ func (i *Info) confinement(w *workshop, s *spec, p *process) {
 		i.Problem = cmp.Or(i.Problem, err.Error())
 		return
 	}
+	readOnly := value(s.confine.ReadOnly)
+	if p != nil { // which may be older than what is to be
+		u, readOnly = p.user, p.readOnly
+	}
 	switch {
 	case u != nil:
 		i.Isolation = "runs as user " + u.String()
-	case value(s.confine.ReadOnly):
+	case readOnly:
 		i.Isolation = "runs with the relay's own uid, kept from the relay's files by Landlock"
 	default:
 		i.Isolation = Isolation

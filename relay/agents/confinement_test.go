@@ -266,6 +266,42 @@ func TestUserThatCannotRunTheProgramLeavesTheOldOne(t *testing.T) {
 		t.Errorf("process %d, before %d", now, pid)
 	}
 	r.looks(t, a, map[string]string{"uid": "0"})
+	infos, _ := r.Get("good", "")
+	if i := infos[0]; i.Isolation != Isolation || !strings.Contains(i.Problem, "not confined anew") {
+		t.Errorf("of a process of root get-agent says %q, problem %q", i.Isolation, i.Problem)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "no process that is not confined", func() bool {
+		infos, _ := r.Get("good", "")
+		return infos[0].PID == 0 && strings.Contains(infos[0].Problem, "may not pass")
+	})
+}
+
+// A reload has said "in force now", and the agent ran on as it was.
+func TestNewConfinementThatAnAgentCannotTakeIsFoundBeforeAnythingChanges(t *testing.T) {
+	requireRoot(t)
+	dir := openDir(t)
+	r := newRigIn(t, filepath.Join(dir, "state"))
+	r.enabledFrom(t, "good", filepath.Join(dir, "good"))
+	nobody := "nobody"
+	d := *r.defaults.Load()
+	d.Confine.User = &nobody
+	if err := r.Check(t.Context(), d); err != nil {
+		t.Error(err)
+	}
+	if err := os.Chmod(filepath.Join(dir, "good"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pid := r.pid(t, "good")
+	err := r.Check(t.Context(), d)
+	if want := "user nobody may not pass " + filepath.Join(dir, "good"); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
+	}
+	if now := r.pid(t, "good"); now != pid {
+		t.Errorf("process %d, before %d", now, pid)
+	}
 }
 
 func TestReadOnlyAgent(t *testing.T) {

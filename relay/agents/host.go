@@ -139,7 +139,8 @@ func (h *Host) Enabled(role event.Role) []*Agent {
 }
 
 // Check asks the running agents whether they would take new defaults, and names those that
-// refuse. One that does not answer refuses nothing.
+// refuse. One that does not answer refuses nothing. Of an agent that would be confined otherwise a
+// process is tried that is: what it cannot read then, it finds only there.
 func (h *Host) Check(ctx context.Context, d Defaults) error {
 	ctx, done, err := h.operation(ctx)
 	if err != nil {
@@ -149,9 +150,16 @@ func (h *Host) Check(ctx context.Context, d Defaults) error {
 	var problems []error
 	for _, a := range h.list() {
 		e := a.entry.Load()
-		if s := h.spec(*e); e.Enabled && !h.confinedAs(s, d) {
-			problems = append(problems, h.shop.check(s))
+		s := h.spec(*e)
+		if !e.Enabled || h.confinedAs(s, d) {
+			continue
 		}
+		err := h.shop.check(s)
+		if err == nil && a.sup.Load().cur.Load() != nil {
+			s.hostname, s.domains = d.Hostname, d.Domains
+			err = h.rehearse(ctx, a, s, asGranted)
+		}
+		problems = append(problems, err)
 	}
 	if !h.differs(d) {
 		return errors.Join(problems...)
@@ -204,7 +212,7 @@ func (h *Host) Update(ctx context.Context, d Defaults) error {
 		}
 		switch s := h.spec(*e); {
 		case !s.confine.same(e.Confine.over(before)): // only a new process can be confined otherwise
-			problems = append(problems, a.sup.Load().swap(ctx, s))
+			problems = append(problems, a.sup.Load().confine(ctx, s))
 		case tell:
 			problems = append(problems, a.sup.Load().reconfigure(ctx, s, h.shop.home(e)))
 		}

@@ -28,6 +28,19 @@ func (v *supervisor) swap(ctx context.Context, s *spec) error {
 	return nil
 }
 
+// confine gives the agent a process that is confined as the spec says. Where that does not start,
+// the one there is goes on as it is, but none is started any more that is not confined so.
+func (v *supervisor) confine(ctx context.Context, s *spec) error {
+	err := v.swap(ctx, s)
+	if err != nil {
+		v.mu.Lock()
+		v.spec = s
+		v.setState(v.state, "not confined anew: "+oneLine(err.Error(), 300))
+		v.mu.Unlock()
+	}
+	return err
+}
+
 // supersede puts an instance of another spec in the place of the current one, which stays for
 // the probation: for the transactions that began with it, and to be put back. v.mu is held and
 // released.
