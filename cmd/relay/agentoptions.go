@@ -37,7 +37,7 @@ func (o *agentOptions) flags(c *cobra.Command, grant string) {
 	f.StringSliceVar(&o.recipientDomains, "only-recipient-domain", nil, "mail with a recipient in this `DOMAIN`; *.example.org is all below it")
 	f.StringSliceVar(&o.senderDomains, "only-sender-domain", nil, "mail from this `DOMAIN`")
 	f.StringVar(&o.direction, "only-direction", "", "inbound (clients outside of networks.relay), internal or any: `WHICH`")
-	f.StringVar(&o.authenticated, "only-authenticated", "", "whether the client has logged in: `yes`, no or any")
+	f.StringVar(&o.authenticated, "only-authenticated", "", "yes (the client has logged in), no or any: `WHICH`")
 	f.StringVar(&o.maxSize, "only-max-size", "", "mail up to this `SIZE`, such as 10MB; 0: any")
 	takeGroup(c, narrowingFlags, f)
 
@@ -46,10 +46,10 @@ func (o *agentOptions) flags(c *cobra.Command, grant string) {
 	f.StringVar(&o.memory, "max-memory", "", "memory, a `SIZE` such as 200MB; 0: no limit")
 	f.StringVar(&o.processor, "max-processor", "", "processor time in `PERCENT` of one processor; 0: no limit")
 	f.StringVar(&o.processes, "max-processes", "", "processes and threads, a `NUMBER`; 0: no limit")
-	f.StringVar(&o.user, "user", "", `the system USER it runs as; "": the relay's own`)
-	f.StringVar(&o.readOnly, "read-only", "", "it writes to its own folders only and reads little else: `yes`, no or default")
+	f.StringVar(&o.user, "user", "", "the system `USER` it runs as; \"\": the relay's own")
+	f.Var((*choice)(&o.readOnly), "read-only", "it writes to its own folders only and reads little else; or no, or default")
 	f.Lookup("read-only").NoOptDefVal = "yes"
-	f.StringSliceVar(&o.readPaths, "read-path", nil, `a PATH that it can read with --read-only; "": none but its own`)
+	f.StringSliceVar(&o.readPaths, "read-path", nil, "a `PATH` that it can read with --read-only; \"\": none but its own")
 	takeGroup(c, confiningFlags, f)
 }
 

@@ -206,8 +206,8 @@ A new program that asks for more than the old one is not granted it by that.`,
 	f := c.Flags()
 	f.Var(&priority, "priority", "its place in the order of its service; 1 runs first")
 	f.Var(&timeout, "timeout", "its time for one event, such as 5s; 0s: the default of [agents]")
-	f.StringVar(&onFailure, "on-failure", "", "what its failure means for the mail: tempfail, continue or default, that of [agents]")
-	f.StringVar(&file, "settings", "", `its settings, a TOML FILE; "" takes them away`)
+	f.StringVar(&onFailure, "on-failure", "", "what its failure means for the mail: `POLICY` tempfail, continue or default, that of [agents]")
+	f.StringVar(&file, "settings", "", "its settings, a TOML `FILE`; \"\" takes them away")
 	f.StringVar(&path, "path", "", "its program, a `FILE`")
 	serviceFlag(c, &r.Service)
 	whatIfFlag(c, &r.WhatIf)
@@ -227,7 +227,13 @@ func (a *app) change(ctx context.Context, verb string, whatIf bool,
 	if err != nil {
 		return err
 	}
-	return a.showChange(verb, whatIf, change)
+	if err := a.showChange(verb, whatIf, change); err != nil {
+		return err
+	}
+	if !whatIf {
+		a.sayIfOffline(o, "it is in force when one starts")
+	}
+	return nil
 }
 
 // sure asks the operator, who is asked only at a terminal.

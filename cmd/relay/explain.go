@@ -38,9 +38,12 @@ agent is asked. What is not said counts as not known.`,
 			return a.showExplained(got)
 		},
 		PreRunE: func(*cobra.Command, []string) error {
+			if size == "" {
+				return nil
+			}
 			n, err := config.ParseSize(size)
 			if err != nil {
-				return wrongUse("--size %q: %w", size, err)
+				return wrongUse("--size: %w", err)
 			}
 			r.Size = uint64(n)
 			return nil
@@ -53,7 +56,7 @@ agent is asked. What is not said counts as not known.`,
 	f.StringVar(&r.User, "user", "", "the `NAME` it has logged in as (default it has not)")
 	f.StringVar(&from, "from", "", "the `ADDR`ess of the sender; \"\" is the null sender")
 	f.StringArrayVar(&r.To, "to", nil, "the `ADDR`ess of a recipient; again for each")
-	f.StringVar(&size, "size", "0", "the `SIZE` that MAIL says, such as 10MB (default it does not say)")
+	f.StringVar(&size, "size", "", "the `SIZE` that MAIL says, such as 10MB (default it does not say)")
 	return c
 }
 

@@ -72,6 +72,17 @@ func (p *place) Set(text string) error {
 	return nil
 }
 
+// choice is a flag's word. Alone, without "=", the flag is its NoOptDefVal.
+type choice string
+
+func (c *choice) String() string { return string(*c) }
+func (*choice) Type() string     { return "bool" } // has --help write --flag[=yes]
+
+func (c *choice) Set(text string) error {
+	*c = choice(text)
+	return nil
+}
+
 // length is a flag's time.
 type length time.Duration
 
@@ -82,7 +93,7 @@ func (l *length) String() string {
 	return time.Duration(*l).String()
 }
 
-func (*length) Type() string { return "duration" }
+func (*length) Type() string { return "D" }
 
 func (l *length) Set(text string) error {
 	d, err := time.ParseDuration(text)

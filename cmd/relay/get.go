@@ -32,7 +32,11 @@ func (a *app) getAgent() *cobra.Command {
 			if r.Name != "" && len(got.GetAgents()) == 0 {
 				return fmt.Errorf("there is no agent %s; see: relay get-agent", r.Name)
 			}
-			return a.showAgents(r.Name != "", r.Service, got.GetAgents())
+			if err := a.showAgents(r.Name != "", r.Service, got.GetAgents()); err != nil {
+				return err
+			}
+			a.sayIfOffline(o, "this is what the files say")
+			return nil
 		},
 	}
 	c.Flags().StringVar(&r.Service, "transport-service", "", "only those of this `SERVICE`")
@@ -59,7 +63,11 @@ does not wait for the agent.`,
 			if err != nil {
 				return err
 			}
-			return a.showPipeline(got.GetStages())
+			if err := a.showPipeline(got.GetStages()); err != nil {
+				return err
+			}
+			a.sayIfOffline(o, "this is what the files say")
+			return nil
 		},
 	}
 	c.Flags().StringVar(&r.Service, "transport-service", "", "only this `SERVICE`")

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"example.org/relay/proto/control/v1"
+	"example.org/relay/relay/control"
 )
 
 // printJSON prints a value of one of the documented shapes.
@@ -21,6 +22,13 @@ func (a *app) printJSON(v any) error {
 
 func (a *app) say(format string, args ...any) {
 	fmt.Fprintln(a.stdout, tidy(fmt.Sprintf(format, args...)))
+}
+
+// sayIfOffline says that what was asked was not a running relay, and what that means.
+func (a *app) sayIfOffline(o operator, meaning string) {
+	if _, running := o.(*control.Client); !running && !a.json {
+		a.say("  No relay is running: %s.", meaning)
+	}
 }
 
 // tidy keeps what others wrote, agents among them, on its line and from driving the terminal.

@@ -146,7 +146,8 @@ func TestProgramThatAsksForMoreIsNotGrantedIt(t *testing.T) {
 		t.Error("recipients wait for an agent that may not change them")
 	}
 	_, notes := set(SetRequest{Bounds: Bounds{Grant: permissions(event.ChangeRecipients)}})
-	if len(notes) != 1 || !strings.Contains(notes[0], "changes recipients up to OnEndOfHeaders") || a.ChangesRecipientsAt() != event.EndOfHeaders {
+	if len(notes) != 3 || !strings.Contains(notes[0], "changes recipients up to OnEndOfHeaders") ||
+		notes[2] != "Agent good is not granted: submit (send mail of its own). What it does without is refused." || a.ChangesRecipientsAt() != event.EndOfHeaders {
 		t.Errorf("notes %q, at %s", notes, a.ChangesRecipientsAt())
 	}
 	// The same program again changes nothing of it, and what it does not ask for is gone with the old one.

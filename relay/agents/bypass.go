@@ -56,7 +56,7 @@ func (h *Host) Bypass(ctx context.Context, t Target, wanted time.Duration) (Info
 	case wanted > 0 && !e.Enabled:
 		return Info{}, nil, fmt.Errorf("agent %s is disabled: mail goes on without it anyway", e.Name)
 	case wanted == 0 && was.IsZero():
-		return a.info(e, priority(entries, e)), []string{fmt.Sprintf("Agent %s is not bypassed.", e.Name)}, nil
+		return a.info(e, priority(entries, e)), []string{fmt.Sprintf("Agent %s was not bypassed before.", e.Name)}, nil
 	}
 	if e.BypassUntil = (time.Time{}); wanted > 0 {
 		e.BypassUntil = now.Add(wanted).UTC().Truncate(time.Millisecond)

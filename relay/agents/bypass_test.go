@@ -111,7 +111,7 @@ func TestBypassIsChangedAndEndedByCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := bypassRig(t, t.TempDir(), twoEnabled())
 		defer r.end(t)
-		if notes := r.bypass(t, 0); len(notes) != 1 || notes[0] != "Agent a is not bypassed." {
+		if notes := r.bypass(t, 0); len(notes) != 1 || notes[0] != "Agent a was not bypassed before." {
 			t.Errorf("notes %q", notes)
 		}
 		r.bypass(t, time.Hour)

@@ -278,7 +278,8 @@ func (h *Host) Set(ctx context.Context, q SetRequest) (Info, []string, error) {
 	notes = append(notes, clamped...)
 	e = &entries[find(entries, old.Name, old.Service)]
 	if q.WhatIf {
-		return a.info(e, priority(entries, e)), notes, nil
+		info := a.info(e, priority(entries, e))
+		return info, append(notes, confineNotes(&info, &q.Confine)...), nil
 	}
 	before := h.registry.Entries()
 	if err := h.registry.replace(entries); err != nil {
@@ -290,7 +291,8 @@ func (h *Host) Set(ctx context.Context, q SetRequest) (Info, []string, error) {
 	h.sync()
 	h.onChange(e.Service)
 	a.log.Info("agent set", q.changes(e, priority(entries, e))...)
-	return a.info(e, priority(entries, e)), notes, nil
+	info := a.info(a.entry.Load(), priority(entries, e))
+	return info, append(notes, confineNotes(&info, &q.Confine)...), nil
 }
 
 // changes are what was asked for, as it is now, for the log. Settings can hold secrets: only

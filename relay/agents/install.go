@@ -53,7 +53,8 @@ func (h *Host) Install(ctx context.Context, q InstallRequest) (Info, []string, e
 	notes := installNotes(&e)
 	a := newAgent(h, e)
 	if q.WhatIf {
-		return a.info(&e, priority(entries, &e)), notes, nil
+		info := a.info(&e, priority(entries, &e))
+		return info, append(notes, confineNotes(&info, &q.Confine)...), nil
 	}
 	if err := h.registry.replace(entries); err != nil {
 		return Info{}, nil, err
@@ -61,7 +62,8 @@ func (h *Host) Install(ctx context.Context, q InstallRequest) (Info, []string, e
 	installed = true
 	h.sync(a)
 	a.log.Info("agent installed", "path", e.Path, "sha256", e.SHA256, "asks", orNothing(e.Described.Asks), "granted", orNothing(e.Granted))
-	return a.info(&e, priority(entries, &e)), notes, nil
+	info := a.info(&e, priority(entries, &e))
+	return info, append(notes, confineNotes(&info, &q.Confine)...), nil
 }
 
 // candidate makes the entry of an agent that is to be installed, checked but for

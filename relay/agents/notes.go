@@ -2,6 +2,7 @@ package agents
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -54,8 +55,28 @@ func changeNotes(old, now *Entry) (notes []string) {
 		}
 		notes = append(notes, note)
 	}
+	if old.Described.Asks == now.Described.Asks && old.Granted != now.Granted {
+		notes = append(notes, fmt.Sprintf("Agent %s is granted: %s.", now.Name, cmp.Or(meanings(now.Granted), "nothing")))
+		if withheld := now.Described.Asks &^ now.Granted; withheld != 0 {
+			notes = append(notes, fmt.Sprintf("Agent %s is not granted: %s. What it does without is refused.", now.Name, meanings(withheld)))
+		}
+	}
 	if old.SHA256 != now.SHA256 {
 		notes = append(notes, scriptNote(now)...)
+	}
+	return notes
+}
+
+// confineNotes say how what was asked for is enforced, and what has no effect.
+func confineNotes(i *Info, asked *Confinement) (notes []string) {
+	if asked.Sessions.Made || asked.Memory.Made || asked.Processor.Made || asked.Processes.Made {
+		notes = append(notes, i.Limits...)
+	}
+	if asked.User.Made || asked.ReadOnly.Made {
+		notes = append(notes, i.Sandbox...)
+	}
+	if len(i.Confine.ReadPaths) > 0 && !value(i.Confine.ReadOnly) && (asked.ReadPaths != nil || asked.ReadOnly.Made) {
+		notes = append(notes, fmt.Sprintf("Agent %s is not read-only, so that its read paths mean nothing; to make it so: --read-only", i.Name))
 	}
 	return notes
 }
