@@ -281,7 +281,7 @@ func TestUserThatCannotRunTheProgramLeavesTheOldOne(t *testing.T) {
 
 // A reload has said "in force now", and the agent ran on as it was.
 func TestNewConfinementThatAnAgentCannotTakeIsFoundBeforeAnythingChanges(t *testing.T) {
-	requireRoot(t)
+	needs.Root(t)
 	dir := openDir(t)
 	r := newRigIn(t, filepath.Join(dir, "state"))
 	r.enabledFrom(t, "good", filepath.Join(dir, "good"))
